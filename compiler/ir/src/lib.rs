@@ -1,0 +1,1 @@
+//! Kiln's Tile IR: entities, types, linear layouts, builder, verifier, text form, launch signatures.

@@ -1,0 +1,1 @@
+//! Kiln's passes over Tile IR: one pass, one file.

@@ -1,0 +1,1 @@
+//! Kiln's names, types, shapes and constants: AST to Tile IR.

@@ -1,0 +1,1 @@
+//! Kiln's one public entry to compilation: sessions, options, artifacts.

@@ -1,0 +1,1 @@
+//! The standard library of Kiln, written in Kiln.

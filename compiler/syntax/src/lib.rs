@@ -1,0 +1,1 @@
+//! Kiln's tokens, grammar, AST, spans, diagnostics and formatter.

@@ -1,0 +1,1 @@
+//! A PTX machine with sanitizers and counters. Knows PTX, nothing of Kiln.

@@ -1,0 +1,1 @@
+//! Kiln's cross-crate tests: conformance, filetests, third-party, cli, gpu.

@@ -1,0 +1,2 @@
+//! Repository chores: demo, test, ci, bench. Needs nothing but cargo.
+fn main() {}
