@@ -1,0 +1,4 @@
+//! K07xx: attributes, schedules, tuning.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K08xx: arguments of builtins.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K04xx: constants and generics.
+
+codes! {
+}

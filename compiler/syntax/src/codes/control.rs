@@ -1,0 +1,4 @@
+//! K06xx: control flow.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K10xx: launches.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K00xx: characters and literals.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K05xx: memory, slices, views.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K02xx: names, items, modules.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K09xx: limits of a target ("not supported on this target yet").
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K03xx: types and shapes.
+
+codes! {
+}

@@ -1,0 +1,4 @@
+//! K2xxx: warnings.
+
+codes! {
+}
