@@ -1,0 +1,600 @@
+//! The instruction set of the Tile IR: one enum with named fields.
+//!
+//! Operands of lane-by-lane instructions have equal shapes: broadcasting is explicit (`Broadcast`). Scalars are tiles of rank 0.
+//! Type rules are written at each variant and checked by `verify`. Adding an instruction: see docs/architecture.md, "Add an instruction".
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::entity::{Block, FuncRef, Value};
+use crate::ops::*;
+
+/// A list of values, inline for the common sizes.
+pub type ValueList = SmallVec<[Value; 4]>;
+
+/// A constant splat to every lane. Integers, bools (0/1) and `index` are kept in `Int` (sign-extended, or zero-extended for unsigned types);
+/// floats of every width in `Float`, already rounded to the type.
+#[derive(Clone, Copy, Debug)]
+pub enum Const {
+    /// An integer, bool, `index`, or null pointer (0).
+    Int(i64),
+    /// A float; compared and hashed by bits.
+    Float(f64),
+}
+
+impl PartialEq for Const {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Const::Int(a), Const::Int(b)) => a == b,
+            (Const::Float(a), Const::Float(b)) => a.to_bits() == b.to_bits(),
+            _ => false,
+        }
+    }
+}
+impl Eq for Const {}
+impl std::hash::Hash for Const {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self {
+            Const::Int(a) => (0u8, *a as u64).hash(state),
+            Const::Float(a) => (1u8, a.to_bits()).hash(state),
+        }
+    }
+}
+
+/// How one dimension of a view is accessed by a load, store or atomic.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SliceIndex {
+    /// A scalar `index`: drops the dimension.
+    At(Value),
+    /// `start..+len`: a scalar `index` start and a constant length; keeps the dimension.
+    Span {
+        /// First element.
+        start: Value,
+        /// Number of elements.
+        len: u32,
+    },
+    /// A tile of `index`: all gather tiles of one access broadcast together, and their joint axes stand where the first of them stands.
+    Gather(Value),
+}
+
+/// An access to elements of a view. Lanes whose index is below 0 or at or past the dimension's extent are out of bounds: they read the
+/// access's `other` (0 when absent) and are never written.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ViewAccess {
+    /// The view.
+    pub view: Value,
+    /// One entry a dimension of the view.
+    pub index: SmallVec<[SliceIndex; 4]>,
+    /// Bit `d` set: dimension `d` is proved in bounds for every lane (set by the mask-elimination pass), so no check is needed.
+    pub in_bounds: u8,
+}
+
+/// Where a load, store or atomic goes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Place {
+    /// Elements of a view.
+    View(ViewAccess),
+    /// A pointer or tile of pointers. No bounds check: the mask is all there is.
+    Ptr(Value),
+}
+
+/// How one dimension of a view is narrowed by `SubView`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ViewIndex {
+    /// A scalar `index`: drops the dimension. Out of bounds makes every remaining extent 0.
+    At(Value),
+    /// `lo..hi`, both scalar `index`, clamped to the parent; empty when lo > hi.
+    Range {
+        /// First element kept.
+        lo: Value,
+        /// One past the last element kept.
+        hi: Value,
+    },
+    /// The whole dimension.
+    Full,
+}
+
+/// How a reduction or scan combines two elements. Builtin forms have one operand except `ArgMax`/`ArgMin` (values, then i32 positions).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Combine {
+    Add,
+    Mul,
+    /// NaN wins.
+    Max,
+    /// NaN wins.
+    Min,
+    /// NaN is ignored.
+    FMax,
+    /// NaN is ignored.
+    FMin,
+    And,
+    Or,
+    Xor,
+    /// Operands (values, positions); ties go to the lowest position, NaN counts as the greatest (and wins).
+    ArgMax,
+    /// Operands (values, positions); ties go to the lowest position, NaN wins.
+    ArgMin,
+    /// A block with parameters (a1..an, b1..bn), scalars, that yields n scalars. Associative; not assumed commutative.
+    Region(Block),
+}
+
+/// Attributes written before a loop.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct LoopAttrs {
+    /// `#[stages(n)]`.
+    pub stages: Option<u32>,
+    /// `#[specialize]`.
+    pub specialize: bool,
+    /// `unroll(..)`.
+    pub unroll: bool,
+}
+
+/// One instruction.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum InstData {
+    // ---- constants and launch facts ----
+    /// A splat constant. Result: any tile type.
+    Const {
+        /// The value of every lane.
+        value: Const,
+    },
+    /// A constant tile, row-major. Result: a tile with exactly `values.len()` elements.
+    ConstTile {
+        /// Row-major elements.
+        values: Arc<[Const]>,
+    },
+    /// Result: scalar `index`.
+    ProgramId {
+        /// 0 to 4.
+        axis: u8,
+    },
+    /// Result: scalar `index`, the grid's extent.
+    NumPrograms {
+        /// 0 to 4.
+        axis: u8,
+    },
+    /// Result: scalar `index`, the number of multiprocessors (worker threads on the CPU).
+    NumSms,
+    /// `start, start + 1, ..`. Result: rank-1 tile of an integer type.
+    Iota {
+        /// Value of lane 0.
+        start: i64,
+    },
+
+    // ---- lane by lane ----
+    /// Result: the operand's type.
+    Unary {
+        /// Operator.
+        op: UnaryOp,
+        /// Operand.
+        arg: Value,
+    },
+    /// Operands of one type, which is the result's. For `Shl`/`Shr` too (sema casts the amount).
+    Binary {
+        /// Operator.
+        op: BinaryOp,
+        /// Left operand.
+        a: Value,
+        /// Right operand.
+        b: Value,
+    },
+    /// a * b + c with one rounding; floats of one type.
+    Fma {
+        /// Factor.
+        a: Value,
+        /// Factor.
+        b: Value,
+        /// Addend.
+        c: Value,
+    },
+    /// Operands of one type (pointers allowed for Eq/Ne); result bool of that shape.
+    Cmp {
+        /// Predicate.
+        op: CmpOp,
+        /// Left operand.
+        a: Value,
+        /// Right operand.
+        b: Value,
+    },
+    /// `cond` is bool of the result's shape; `a` where true, `b` where false (same type).
+    Select {
+        /// Condition.
+        cond: Value,
+        /// Taken where true.
+        a: Value,
+        /// Taken where false.
+        b: Value,
+    },
+    /// Numeric conversion with the semantics of Rust's `as`: float to int saturates (NaN gives 0), int to int wraps, narrowing floats round to nearest
+    /// even (f8: saturates to the largest finite value for e4m3 and to infinity for e5m2 only when the input is infinite). A conversion to
+    /// `index` from a wider integer than its chosen width saturates, so that an out-of-bounds index stays out of bounds.
+    Cast {
+        /// Operand; the result has its shape and another element type.
+        arg: Value,
+    },
+    /// Same bits, another element type of the same size (pointers count as 64 bits).
+    Bitcast {
+        /// Operand.
+        arg: Value,
+    },
+    /// `ptr + offset * sizeof(pointee)`; pointer tile and `index` tile of one shape.
+    PtrAdd {
+        /// Pointers.
+        ptr: Value,
+        /// Offsets in elements.
+        offset: Value,
+    },
+
+    // ---- shape ----
+    /// Numpy broadcasting of the operand (aligned at the last axis; rank may grow, extents of 1 stretch) to the result's shape.
+    Broadcast {
+        /// Operand.
+        arg: Value,
+    },
+    /// Inserts an axis of extent 1 at `axis`.
+    ExpandDims {
+        /// Operand.
+        arg: Value,
+        /// Position of the new axis in the result.
+        axis: u8,
+    },
+    /// Row-major reinterpretation: same number of elements.
+    Reshape {
+        /// Operand.
+        arg: Value,
+    },
+    /// Result axis `i` is operand axis `perm[i]`.
+    Permute {
+        /// Operand.
+        arg: Value,
+        /// A permutation of the operand's axes.
+        perm: SmallVec<[u8; 4]>,
+    },
+    /// Two tiles of one type become one with a new last axis of extent 2.
+    Join {
+        /// Element 0 of the new axis.
+        a: Value,
+        /// Element 1 of the new axis.
+        b: Value,
+    },
+    /// Two results: elements 0 and 1 of the last axis (extent 2), which is dropped.
+    Split {
+        /// Operand.
+        arg: Value,
+    },
+    /// Concatenation along `axis`.
+    Cat {
+        /// Operands: same element type, extents equal except along `axis`.
+        args: ValueList,
+        /// The axis.
+        axis: u8,
+    },
+    /// The part of a tile that starts at `starts` and has the result's shape (same rank).
+    ExtractSlice {
+        /// Operand.
+        arg: Value,
+        /// First element along each axis.
+        starts: SmallVec<[u32; 4]>,
+    },
+    /// Rank-1 `src`: `result[i..] = src[index[i..]]`, result shaped like `index`. Else along `axis`: index and result have src's rank and extents except
+    /// along `axis`. An index out of bounds gives 0. `index` is any integer type.
+    Gather {
+        /// Table.
+        src: Value,
+        /// Positions.
+        index: Value,
+        /// Axis of `src` that `index` selects from.
+        axis: u8,
+    },
+    /// Reverses an axis.
+    Flip {
+        /// Operand.
+        arg: Value,
+        /// The axis.
+        axis: u8,
+    },
+
+    // ---- tensor views ----
+    /// A view from a scalar pointer, dims and strides (elements), all scalar `index`. Result: view type.
+    MakeView {
+        /// Base.
+        ptr: Value,
+        /// Extents.
+        dims: ValueList,
+        /// Strides in elements.
+        strides: ValueList,
+    },
+    /// A smaller view. Result: view of the remaining rank (at least 1).
+    SubView {
+        /// Parent.
+        view: Value,
+        /// One entry a dimension.
+        index: SmallVec<[ViewIndex; 4]>,
+    },
+    /// Result dimension `i` is operand dimension `perm[i]`.
+    PermuteView {
+        /// Operand.
+        view: Value,
+        /// A permutation.
+        perm: SmallVec<[u8; 4]>,
+    },
+    /// Result: scalar `index`.
+    ViewDim {
+        /// Operand.
+        view: Value,
+        /// Dimension.
+        axis: u8,
+    },
+    /// Result: scalar `index`, in elements.
+    ViewStride {
+        /// Operand.
+        view: Value,
+        /// Dimension.
+        axis: u8,
+    },
+    /// Result: scalar pointer to the first element.
+    ViewPtr {
+        /// Operand.
+        view: Value,
+    },
+
+    // ---- memory ----
+    /// Result: a tile of the access's shape (for views: rule at `SliceIndex`; for pointers: the pointers' shape). Lanes out of bounds or masked off read
+    /// `other`, or 0.
+    Load {
+        /// Source.
+        place: Place,
+        /// Bool tile of the result's shape.
+        mask: Option<Value>,
+        /// Tile of the result's type.
+        other: Option<Value>,
+        /// Cache operator.
+        cache: CacheOp,
+        /// Eviction priority.
+        evict: Evict,
+    },
+    /// Writes `value` (tile of the access's shape) where in bounds and not masked off. No result.
+    Store {
+        /// Destination.
+        place: Place,
+        /// What is written.
+        value: Value,
+        /// Bool tile of the value's shape.
+        mask: Option<Value>,
+        /// Cache operator.
+        cache: CacheOp,
+        /// Eviction priority.
+        evict: Evict,
+    },
+    /// Brings the access's lines towards the processor. No result, no effect on values.
+    Prefetch {
+        /// Source.
+        place: Place,
+        /// Bool tile of the access's shape.
+        mask: Option<Value>,
+    },
+    /// Atomic read-modify-write a lane; result: the old values (0 in lanes that take no part).
+    AtomicRmw {
+        /// Operator.
+        op: AtomicOp,
+        /// Destination.
+        place: Place,
+        /// Operand, of the access's shape.
+        value: Value,
+        /// Bool tile of that shape.
+        mask: Option<Value>,
+        /// Memory order.
+        order: MemOrder,
+        /// Scope.
+        scope: MemScope,
+    },
+    /// Atomic compare and swap a lane (integers); result: the old values (0 in lanes that take no part).
+    AtomicCas {
+        /// Destination.
+        place: Place,
+        /// Expected values.
+        expected: Value,
+        /// New values.
+        value: Value,
+        /// Bool tile of that shape.
+        mask: Option<Value>,
+        /// Memory order.
+        order: MemOrder,
+        /// Scope.
+        scope: MemScope,
+    },
+    /// Atomic load a lane.
+    AtomicLoad {
+        /// Source.
+        place: Place,
+        /// Bool tile of the access's shape.
+        mask: Option<Value>,
+        /// Memory order.
+        order: MemOrder,
+        /// Scope.
+        scope: MemScope,
+    },
+    /// Atomic store a lane. No result.
+    AtomicStore {
+        /// Destination.
+        place: Place,
+        /// What is written.
+        value: Value,
+        /// Bool tile of the value's shape.
+        mask: Option<Value>,
+        /// Memory order.
+        order: MemOrder,
+        /// Scope.
+        scope: MemScope,
+    },
+
+    // ---- across lanes ----
+    /// `a: [B.., M, K]`, `b: [B.., K, N]` of one element type; `acc` and result `[B.., M, N]`. At most one batch axis.
+    Dot {
+        /// Left operand.
+        a: Value,
+        /// Right operand.
+        b: Value,
+        /// Added to the product.
+        acc: Option<Value>,
+        /// Input rounding.
+        precision: DotPrecision,
+    },
+    /// Block-scaled product (OCP MX): 32 consecutive k values share one e8m0 scale. `e2m1` operands hold two values a byte along k (low nibble first).
+    DotScaled {
+        /// `[M, K]` (or packed).
+        a: Value,
+        /// `[M, K / 32]` u8.
+        a_scale: Value,
+        /// Format of `a`.
+        a_format: ScaledFormat,
+        /// `[K, N]` (or packed).
+        b: Value,
+        /// `[N, K / 32]` u8.
+        b_scale: Value,
+        /// Format of `b`.
+        b_format: ScaledFormat,
+        /// `[M, N]` f32.
+        acc: Option<Value>,
+    },
+    /// Folds `axis`; one result an operand, without that axis. Operands have one shape.
+    Reduce {
+        /// Operands.
+        args: ValueList,
+        /// The axis.
+        axis: u8,
+        /// The combination.
+        combine: Combine,
+    },
+    /// Inclusive prefix combination along `axis`; results have the operands' types.
+    Scan {
+        /// Operands.
+        args: ValueList,
+        /// The axis.
+        axis: u8,
+        /// From the last element to the first.
+        reverse: bool,
+        /// The combination.
+        combine: Combine,
+    },
+    /// Stable sort along `axis` by the first operand; the others follow. NaN is the greatest.
+    Sort {
+        /// Keys, then payloads of the same shape.
+        args: ValueList,
+        /// The axis.
+        axis: u8,
+        /// Greatest first.
+        descending: bool,
+    },
+    /// The k greatest along the last axis, greatest first (ties: lowest position). Results: values and i32 positions, last extent `k`.
+    TopK {
+        /// Operand.
+        arg: Value,
+        /// At most the last extent.
+        k: u32,
+    },
+    /// Counts of the values 0..bins in an integer tile; others are not counted. Result: `tile<i32, [bins]>`.
+    Histogram {
+        /// Operand, any shape.
+        arg: Value,
+        /// Number of bins.
+        bins: u32,
+        /// Bool tile of the operand's shape.
+        mask: Option<Value>,
+    },
+
+    // ---- control ----
+    /// `for iv in lo..hi step step`: the body's parameters are (iv, carried..), it yields the next carried values, which are the results after the last trip.
+    /// `lo`, `hi`, `step` have one scalar integer type, the counter's. `step` is at least 1; a step <= 0 runs nothing. `rev` runs the same counters
+    /// backwards.
+    For {
+        /// First counter.
+        lo: Value,
+        /// Exclusive bound.
+        hi: Value,
+        /// Distance of counters.
+        step: Value,
+        /// Run from the last counter to the first.
+        rev: bool,
+        /// Carried values at the start.
+        init: ValueList,
+        /// The body.
+        body: Block,
+        /// Source attributes.
+        attrs: LoopAttrs,
+    },
+    /// `cond` has the carried values as parameters and yields (bool, v1..vn); while true, `body` gets (v1..vn) and yields the next carried values. Results: v1..vn of
+    /// the evaluation that gave false.
+    While {
+        /// Carried values at the start.
+        init: ValueList,
+        /// The condition block.
+        cond: Block,
+        /// The body.
+        body: Block,
+    },
+    /// Both blocks have no parameters and yield the results.
+    If {
+        /// Scalar bool.
+        cond: Value,
+        /// Runs when true.
+        then: Block,
+        /// Runs when false.
+        otherwise: Block,
+    },
+    /// Ends every block: results of the block. A function's body yields its results (a kernel's: none).
+    Yield {
+        /// Values.
+        args: ValueList,
+    },
+    /// Calls a device function; removed by the inline pass.
+    Call {
+        /// The callee.
+        func: FuncRef,
+        /// Arguments.
+        args: ValueList,
+    },
+
+    // ---- checks, facts, other ----
+    /// Reports `message` with the source line and program id when any lane of the bool tile is false; the launch then fails.
+    Assert {
+        /// Bool tile.
+        cond: Value,
+        /// Text.
+        message: Arc<str>,
+    },
+    /// Prints one line a program: `format` with a `{}` for each operand.
+    Print {
+        /// Text with `{}` holes.
+        format: Arc<str>,
+        /// One operand a hole.
+        args: ValueList,
+    },
+    /// States that a scalar bool holds.
+    Assume {
+        /// Scalar bool.
+        cond: Value,
+    },
+    /// States that a scalar pointer is aligned.
+    AssumeAligned {
+        /// Scalar pointer.
+        ptr: Value,
+        /// A power of two.
+        bytes: u32,
+    },
+    /// Waits for every program of the grid (kernels scheduled `cooperative`).
+    GridSync,
+    /// Inline PTX a lane: `=r,r`-style constraints (LLVM NVPTX). Results and operands are tiles of one shape.
+    InlineAsm {
+        /// PTX text with `$0`.. holes.
+        text: Arc<str>,
+        /// Constraints.
+        constraints: Arc<str>,
+        /// Operands.
+        args: ValueList,
+        /// No side effects, may be removed or merged.
+        pure_: bool,
+    },
+}
