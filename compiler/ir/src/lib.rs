@@ -13,6 +13,7 @@ pub mod builder;
 pub mod entity;
 pub mod func;
 pub mod inst;
+pub mod layout;
 pub mod module;
 pub mod ops;
 pub mod signature;
