@@ -296,6 +296,12 @@ pub enum InstData {
         axis: u8,
     },
 
+    /// The same tile in the layout of the result's type. Only after layout assignment (GPU).
+    ConvertLayout {
+        /// Operand: a tile of the result's element type and shape.
+        arg: Value,
+    },
+
     // ---- tensor views ----
     /// A view from a scalar pointer, dims and strides (elements), all scalar `index`. Result: view type.
     MakeView {

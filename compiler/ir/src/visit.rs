@@ -82,6 +82,7 @@ macro_rules! operands {
             | Split { arg }
             | ExtractSlice { arg, .. }
             | Flip { arg, .. }
+            | ConvertLayout { arg }
             | TopK { arg, .. } => f(arg),
             Binary { a, b, .. } | Cmp { a, b, .. } | Join { a, b } => {
                 f(a);
