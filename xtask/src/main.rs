@@ -1,2 +1,87 @@
-//! Repository chores: demo, test, ci, bench. Needs nothing but cargo.
-fn main() {}
+//! Repository chores: `cargo xtask setup | demo | test | ci | bench | dist`. Needs nothing but cargo.
+//!
+//! `setup` has what is missing installed, `tools` what only the tests need; every other command is one file and calls them first.
+
+mod bench;
+mod demo;
+mod dist;
+mod proc;
+mod setup;
+mod test;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Chores of the Kiln repository
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  demo     Set up, build, run the softmax and matmul examples on the best device, check them, print their speed
+  test     Set up, check formatting and lints, run every test that needs no GPU
+             --third-party   also those that need Triton (installed from PyPI into target/tools)
+             --no-lint       only the tests
+             -- ARGS         passed on to `cargo test`
+  ci       test --third-party, demo and dist, one after the other
+  bench    Set up and run the benches; arguments are passed on to `cargo bench`
+  dist     Build the self-contained `kiln` binary (LLVM linked statically) and check that it is one
+  setup    Install what is missing: LLVM 22, a linker; with --tools also ptxas, nvdisasm and NVRTC for the tests
+
+Every command may be repeated: what is done is not done again.
+";
+
+/// The repository's root.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let Some((command, rest)) = args.split_first() else {
+        print!("{HELP}");
+        bail!("a command is missing");
+    };
+    match command.as_str() {
+        "demo" => no_more(rest).and_then(|()| demo::demo()),
+        "test" => test::test(&test::Options::parse(rest)?),
+        "ci" => {
+            no_more(rest)?;
+            test::test(&test::Options { third_party: true, ..Default::default() })?;
+            demo::demo()?;
+            dist::dist()
+        }
+        "bench" => bench::bench(rest),
+        "dist" => no_more(rest).and_then(|()| dist::dist()),
+        "setup" => match rest {
+            [] => setup::setup(),
+            [flag] if flag == "--tools" => setup::setup().and_then(|()| tools::install()),
+            _ => bail!("`setup` takes only --tools"),
+        },
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no command `{other}`; `cargo xtask help` lists them"),
+    }
+}
+
+fn no_more(rest: &[String]) -> Result<()> {
+    match rest.first() {
+        Some(arg) => bail!("unexpected argument `{arg}`; `cargo xtask help` lists what there is"),
+        None => Ok(()),
+    }
+}
