@@ -17,6 +17,7 @@ pub mod layout;
 pub mod module;
 pub mod ops;
 pub mod signature;
+pub mod text;
 pub mod types;
 pub mod verify;
 pub mod visit;
