@@ -44,6 +44,7 @@ impl Parser<'_> {
             }
             "cast" => InstData::Cast { arg: self.value()? },
             "bitcast" => InstData::Bitcast { arg: self.value()? },
+            "convert_layout" => InstData::ConvertLayout { arg: self.value()? },
             "ptr_add" => {
                 let [ptr, offset] = self.operands()?;
                 InstData::PtrAdd { ptr, offset }

@@ -32,6 +32,7 @@ impl Printer<'_> {
             Select { cond, a, b } => self.op("select", &[*cond, *a, *b]),
             Cast { arg } => self.op("cast", &[*arg]),
             Bitcast { arg } => self.op("bitcast", &[*arg]),
+            ConvertLayout { arg } => self.op("convert_layout", &[*arg]),
             PtrAdd { ptr, offset } => self.op("ptr_add", &[*ptr, *offset]),
             Broadcast { arg } => self.op("broadcast", &[*arg]),
             ExpandDims { arg, axis } => {

@@ -92,7 +92,8 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     assume v14
     assume_aligned v36 16
     grid_sync
-    v72: i32 = asm "mov.u32 $0, $1;" "=r,r" [v16] pure
+    v72: tile<f32, [2], #layout4> = convert_layout v5
+    v73: i32 = asm "mov.u32 $0, $1;" "=r,r" [v16] pure
     yield
 }
 
