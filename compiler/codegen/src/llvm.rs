@@ -1,0 +1,626 @@
+//! A thin layer over LLVM's C API for building one module: values of any width are one type, so that code that computes lanes is written once for scalars
+//! and vectors. Every handle ([`Val`], [`Ty`], [`Bb`]) belongs to the [`Llvm`] that made it and must not outlive it.
+
+use std::ffi::{CStr, CString};
+
+use llvm_sys::core::*;
+use llvm_sys::prelude::*;
+use llvm_sys::{LLVMIntPredicate, LLVMLinkage, LLVMOpcode, LLVMRealPredicate, LLVMTypeKind, LLVMUnnamedAddr};
+
+pub(crate) use llvm_sys::LLVMAtomicOrdering as Ordering;
+pub(crate) use llvm_sys::LLVMAtomicRMWBinOp as RmwOp;
+pub(crate) use llvm_sys::LLVMIntPredicate as IntPred;
+pub(crate) use llvm_sys::LLVMRealPredicate as FloatPred;
+
+/// An LLVM value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Val(pub LLVMValueRef);
+/// An LLVM type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Ty(pub LLVMTypeRef);
+/// A basic block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Bb(pub LLVMBasicBlockRef);
+
+/// A module under construction: context, module and instruction builder.
+pub(crate) struct Llvm {
+    context: LLVMContextRef,
+    pub(crate) module: LLVMModuleRef,
+    builder: LLVMBuilderRef,
+}
+
+impl Drop for Llvm {
+    fn drop(&mut self) {
+        // SAFETY: made together in `new`, disposed of once, users before what they use.
+        unsafe {
+            LLVMDisposeBuilder(self.builder);
+            LLVMDisposeModule(self.module);
+            LLVMContextDispose(self.context);
+        }
+    }
+}
+
+/// An open counted loop: see [`Llvm::begin_loop`].
+pub(crate) struct Loop {
+    /// The counter.
+    pub iv: Val,
+    /// Carried values inside the body.
+    pub carried: Vec<Val>,
+    /// The branch into the loop: code of the enclosing level can be inserted before it.
+    pub entry_branch: Val,
+    /// The first block of the body.
+    #[allow(dead_code, reason = "extension point for emitters that branch back")]
+    pub body: Bb,
+    header: Bb,
+    exit: Bb,
+    step: Val,
+}
+
+// SAFETY (whole impl): handles given to the C API come from this module's own context, as the type's contract says; LLVM's C API has no other precondition
+// for building instructions than well-typed operands, which the IR verifier checks before code is generated (`llvm_target::finish`).
+#[allow(dead_code, reason = "the seam serves two back ends; each uses its part")]
+impl Llvm {
+    /// An empty module.
+    pub fn new(name: &str) -> Llvm {
+        let name = CString::new(name.replace('\0', "")).unwrap_or_default();
+        unsafe {
+            let context = LLVMContextCreate();
+            let module = LLVMModuleCreateWithNameInContext(name.as_ptr(), context);
+            let builder = LLVMCreateBuilderInContext(context);
+            Llvm { context, module, builder }
+        }
+    }
+
+    // ---- types ----
+
+    pub fn int_ty(&self, bits: u32) -> Ty {
+        Ty(unsafe { LLVMIntTypeInContext(self.context, bits) })
+    }
+    pub fn i1(&self) -> Ty {
+        self.int_ty(1)
+    }
+    pub fn i8(&self) -> Ty {
+        self.int_ty(8)
+    }
+    pub fn i32(&self) -> Ty {
+        self.int_ty(32)
+    }
+    pub fn i64(&self) -> Ty {
+        self.int_ty(64)
+    }
+    pub fn f16(&self) -> Ty {
+        Ty(unsafe { LLVMHalfTypeInContext(self.context) })
+    }
+    pub fn bf16(&self) -> Ty {
+        Ty(unsafe { LLVMBFloatTypeInContext(self.context) })
+    }
+    pub fn f32(&self) -> Ty {
+        Ty(unsafe { LLVMFloatTypeInContext(self.context) })
+    }
+    pub fn f64(&self) -> Ty {
+        Ty(unsafe { LLVMDoubleTypeInContext(self.context) })
+    }
+    pub fn ptr(&self) -> Ty {
+        Ty(unsafe { LLVMPointerTypeInContext(self.context, 0) })
+    }
+    pub fn void(&self) -> Ty {
+        Ty(unsafe { LLVMVoidTypeInContext(self.context) })
+    }
+    /// `<n x ty>`, or `ty` itself for n = 1: one lane is a scalar everywhere.
+    pub fn vec(&self, ty: Ty, n: u32) -> Ty {
+        if n == 1 { ty } else { Ty(unsafe { LLVMVectorType(ty.0, n) }) }
+    }
+    pub fn array(&self, ty: Ty, n: u64) -> Ty {
+        Ty(unsafe { LLVMArrayType2(ty.0, n) })
+    }
+    pub fn fn_ty(&self, result: Ty, params: &[Ty]) -> Ty {
+        let mut raw: Vec<_> = params.iter().map(|t| t.0).collect();
+        Ty(unsafe { LLVMFunctionType(result.0, raw.as_mut_ptr(), raw.len() as u32, 0) })
+    }
+    pub fn ty(&self, v: Val) -> Ty {
+        Ty(unsafe { LLVMTypeOf(v.0) })
+    }
+    /// Number of lanes of a type: 1 for scalars.
+    pub fn lanes_of(&self, ty: Ty) -> u32 {
+        unsafe { if LLVMGetTypeKind(ty.0) == LLVMTypeKind::LLVMVectorTypeKind { LLVMGetVectorSize(ty.0) } else { 1 } }
+    }
+    /// Number of lanes of a value: 1 for scalars.
+    pub fn lanes(&self, v: Val) -> u32 {
+        self.lanes_of(self.ty(v))
+    }
+    pub fn elem_ty(&self, ty: Ty) -> Ty {
+        if self.lanes_of(ty) == 1 { ty } else { Ty(unsafe { LLVMGetElementType(ty.0) }) }
+    }
+    /// `elem` with as many lanes as `like`.
+    pub fn shaped(&self, elem: Ty, like: Val) -> Ty {
+        self.vec(elem, self.lanes(like))
+    }
+    pub fn int_bits(&self, ty: Ty) -> u32 {
+        unsafe { LLVMGetIntTypeWidth(self.elem_ty(ty).0) }
+    }
+
+    // ---- constants ----
+
+    /// An integer constant, splat when `ty` is a vector.
+    pub fn int(&self, ty: Ty, value: i64) -> Val {
+        let n = self.lanes_of(ty);
+        let scalar = Val(unsafe { LLVMConstInt(self.elem_ty(ty).0, value as u64, 1) });
+        self.const_splat(scalar, n)
+    }
+    /// A float constant, splat when `ty` is a vector.
+    pub fn float(&self, ty: Ty, value: f64) -> Val {
+        let n = self.lanes_of(ty);
+        let elem = self.elem_ty(ty);
+        let scalar = if elem == self.f32() {
+            // Through the bits, so that the payload and sign of NaN survive.
+            let bits = self.int(self.i32(), i64::from((value as f32).to_bits()));
+            Val(unsafe { LLVMConstBitCast(bits.0, elem.0) })
+        } else {
+            Val(unsafe { LLVMConstReal(elem.0, value) })
+        };
+        self.const_splat(scalar, n)
+    }
+    pub fn const_i64(&self, value: i64) -> Val {
+        self.int(self.i64(), value)
+    }
+    pub fn const_bool(&self, value: bool) -> Val {
+        self.int(self.i1(), i64::from(value))
+    }
+    fn const_splat(&self, scalar: Val, n: u32) -> Val {
+        if n == 1 {
+            return scalar;
+        }
+        self.const_vec(&vec![scalar; n as usize])
+    }
+    pub fn const_vec(&self, elems: &[Val]) -> Val {
+        let mut raw: Vec<_> = elems.iter().map(|v| v.0).collect();
+        Val(unsafe { LLVMConstVector(raw.as_mut_ptr(), raw.len() as u32) })
+    }
+    /// `<0, 1, .., n - 1>` (the scalar 0 for n = 1).
+    pub fn iota(&self, elem: Ty, n: u32) -> Val {
+        if n == 1 {
+            return self.int(elem, 0);
+        }
+        let elems: Vec<_> = (0..n).map(|i| self.int(elem, i64::from(i))).collect();
+        self.const_vec(&elems)
+    }
+    pub fn zero(&self, ty: Ty) -> Val {
+        Val(unsafe { LLVMConstNull(ty.0) })
+    }
+    pub fn poison(&self, ty: Ty) -> Val {
+        Val(unsafe { LLVMGetPoison(ty.0) })
+    }
+    /// The value of an integer constant.
+    pub fn as_const_int(&self, v: Val) -> Option<i64> {
+        unsafe {
+            let c = LLVMIsAConstantInt(v.0);
+            (!c.is_null()).then(|| LLVMConstIntGetSExtValue(c))
+        }
+    }
+    /// A private constant in memory.
+    pub fn const_global(&self, name: &str, init: Val, align: u32) -> Val {
+        let name = CString::new(name).unwrap_or_default();
+        unsafe {
+            let g = LLVMAddGlobal(self.module, LLVMTypeOf(init.0), name.as_ptr());
+            LLVMSetInitializer(g, init.0);
+            LLVMSetGlobalConstant(g, 1);
+            LLVMSetLinkage(g, LLVMLinkage::LLVMPrivateLinkage);
+            LLVMSetUnnamedAddress(g, LLVMUnnamedAddr::LLVMGlobalUnnamedAddr);
+            LLVMSetAlignment(g, align);
+            Val(g)
+        }
+    }
+    pub fn const_array(&self, elem: Ty, elems: &[Val]) -> Val {
+        let mut raw: Vec<_> = elems.iter().map(|v| v.0).collect();
+        Val(unsafe { LLVMConstArray2(elem.0, raw.as_mut_ptr(), raw.len() as u64) })
+    }
+
+    // ---- functions and blocks ----
+
+    pub fn add_function(&self, name: &str, ty: Ty) -> Val {
+        let name = CString::new(name).unwrap_or_default();
+        Val(unsafe { LLVMAddFunction(self.module, name.as_ptr(), ty.0) })
+    }
+    /// Makes a function private to the module (so that it can be inlined away).
+    pub fn set_internal(&self, func: Val) {
+        unsafe { LLVMSetLinkage(func.0, LLVMLinkage::LLVMInternalLinkage) }
+    }
+    pub fn add_fn_attr(&self, func: Val, name: &str, value: &str) {
+        unsafe {
+            let attr =
+                LLVMCreateStringAttribute(self.context, name.as_ptr().cast(), name.len() as u32, value.as_ptr().cast(), value.len() as u32);
+            LLVMAddAttributeAtIndex(func.0, u32::MAX, attr);
+        }
+    }
+    /// Adds an enum attribute (`noinline`, `nounwind`, ..) to a function.
+    pub fn add_fn_enum_attr(&self, func: Val, name: &str) {
+        unsafe {
+            let kind = LLVMGetEnumAttributeKindForName(name.as_ptr().cast(), name.len());
+            LLVMAddAttributeAtIndex(func.0, u32::MAX, LLVMCreateEnumAttribute(self.context, kind, 0));
+        }
+    }
+    /// Adds an enum attribute (`noalias`, `readonly`, ..) to parameter `index` of a function.
+    pub fn add_param_attr(&self, func: Val, index: u32, name: &str) {
+        unsafe {
+            let kind = LLVMGetEnumAttributeKindForName(name.as_ptr().cast(), name.len());
+            LLVMAddAttributeAtIndex(func.0, index + 1, LLVMCreateEnumAttribute(self.context, kind, 0));
+        }
+    }
+    pub fn param(&self, func: Val, index: u32) -> Val {
+        Val(unsafe { LLVMGetParam(func.0, index) })
+    }
+    /// A new block at the end of the current function.
+    pub fn block(&self, name: &str) -> Bb {
+        unsafe {
+            let func = LLVMGetBasicBlockParent(LLVMGetInsertBlock(self.builder));
+            self.block_in(Val(func), name)
+        }
+    }
+    pub fn block_in(&self, func: Val, name: &str) -> Bb {
+        let name = CString::new(name).unwrap_or_default();
+        Bb(unsafe { LLVMAppendBasicBlockInContext(self.context, func.0, name.as_ptr()) })
+    }
+    pub fn current(&self) -> Bb {
+        Bb(unsafe { LLVMGetInsertBlock(self.builder) })
+    }
+    pub fn at_end(&self, block: Bb) {
+        unsafe { LLVMPositionBuilderAtEnd(self.builder, block.0) }
+    }
+    pub fn before(&self, inst: Val) {
+        unsafe { LLVMPositionBuilderBefore(self.builder, inst.0) }
+    }
+    /// Whether the current block already ends in a branch.
+    pub fn terminated(&self) -> bool {
+        unsafe { !LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(self.builder)).is_null() }
+    }
+    pub fn br(&self, to: Bb) -> Val {
+        Val(unsafe { LLVMBuildBr(self.builder, to.0) })
+    }
+    pub fn cond_br(&self, cond: Val, then: Bb, otherwise: Bb) -> Val {
+        Val(unsafe { LLVMBuildCondBr(self.builder, cond.0, then.0, otherwise.0) })
+    }
+    pub fn ret_void(&self) {
+        unsafe { LLVMBuildRetVoid(self.builder) };
+    }
+    pub fn ret(&self, v: Val) {
+        unsafe { LLVMBuildRet(self.builder, v.0) };
+    }
+    pub fn phi(&self, ty: Ty) -> Val {
+        Val(unsafe { LLVMBuildPhi(self.builder, ty.0, c"".as_ptr()) })
+    }
+    pub fn incoming(&self, phi: Val, value: Val, from: Bb) {
+        unsafe { LLVMAddIncoming(phi.0, &mut { value.0 }, &mut { from.0 }, 1) }
+    }
+
+    /// Opens `for iv in (lo..).step_by(step)` with carried values and leaves the builder in the body. The bound is given when the loop is closed
+    /// (it must dominate the loop: computed before it, or inserted before `entry_branch`). Runs while `iv < hi`, signed.
+    pub fn begin_loop(&self, lo: Val, step: Val, init: &[Val]) -> Loop {
+        let pre = self.current();
+        let (header, body, exit) = (self.block("loop"), self.block("body"), self.block("done"));
+        let entry_branch = self.br(header);
+        self.at_end(header);
+        let iv = self.phi(self.ty(lo));
+        self.incoming(iv, lo, pre);
+        let carried = init
+            .iter()
+            .map(|&v| {
+                let phi = self.phi(self.ty(v));
+                self.incoming(phi, v, pre);
+                phi
+            })
+            .collect();
+        self.at_end(body);
+        Loop { iv, carried, entry_branch, body, header, exit, step }
+    }
+
+    /// Closes a loop with the next carried values; returns those after the last trip and leaves the builder behind the loop.
+    pub fn end_loop(&self, open: Loop, hi: Val, next: &[Val]) -> Vec<Val> {
+        let next_iv = self.add_nsw(open.iv, open.step);
+        let latch = self.current();
+        self.br(open.header);
+        self.incoming(open.iv, next_iv, latch);
+        for (&phi, &v) in open.carried.iter().zip(next) {
+            self.incoming(phi, v, latch);
+        }
+        self.at_end(open.header);
+        let more = self.icmp(IntPred::LLVMIntSLT, open.iv, hi);
+        self.cond_br(more, open.body, open.exit);
+        self.at_end(open.exit);
+        open.carried
+    }
+
+    // ---- integer arithmetic ----
+
+    fn binary(&self, op: LLVMOpcode, a: Val, b: Val) -> Val {
+        Val(unsafe { LLVMBuildBinOp(self.builder, op, a.0, b.0, c"".as_ptr()) })
+    }
+    pub fn add(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMAdd, a, b)
+    }
+    pub fn add_nsw(&self, a: Val, b: Val) -> Val {
+        Val(unsafe { LLVMBuildNSWAdd(self.builder, a.0, b.0, c"".as_ptr()) })
+    }
+    pub fn sub(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMSub, a, b)
+    }
+    pub fn mul(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMMul, a, b)
+    }
+    pub fn sdiv(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMSDiv, a, b)
+    }
+    pub fn udiv(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMUDiv, a, b)
+    }
+    pub fn srem(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMSRem, a, b)
+    }
+    pub fn urem(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMURem, a, b)
+    }
+    pub fn and(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMAnd, a, b)
+    }
+    pub fn or(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMOr, a, b)
+    }
+    pub fn xor(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMXor, a, b)
+    }
+    pub fn shl(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMShl, a, b)
+    }
+    pub fn lshr(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMLShr, a, b)
+    }
+    pub fn ashr(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMAShr, a, b)
+    }
+    pub fn not(&self, a: Val) -> Val {
+        Val(unsafe { LLVMBuildNot(self.builder, a.0, c"".as_ptr()) })
+    }
+    pub fn neg(&self, a: Val) -> Val {
+        Val(unsafe { LLVMBuildNeg(self.builder, a.0, c"".as_ptr()) })
+    }
+    pub fn icmp(&self, pred: IntPred, a: Val, b: Val) -> Val {
+        let pred: LLVMIntPredicate = pred;
+        Val(unsafe { LLVMBuildICmp(self.builder, pred, a.0, b.0, c"".as_ptr()) })
+    }
+    /// Smaller of two signed integers.
+    pub fn smin(&self, a: Val, b: Val) -> Val {
+        self.intrinsic("llvm.smin", &[self.ty(a)], &[a, b])
+    }
+    /// Larger of two signed integers.
+    pub fn smax(&self, a: Val, b: Val) -> Val {
+        self.intrinsic("llvm.smax", &[self.ty(a)], &[a, b])
+    }
+
+    // ---- float arithmetic ----
+
+    pub fn fadd(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMFAdd, a, b)
+    }
+    pub fn fsub(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMFSub, a, b)
+    }
+    pub fn fmul(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMFMul, a, b)
+    }
+    pub fn fdiv(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMFDiv, a, b)
+    }
+    pub fn frem(&self, a: Val, b: Val) -> Val {
+        self.binary(LLVMOpcode::LLVMFRem, a, b)
+    }
+    pub fn fneg(&self, a: Val) -> Val {
+        Val(unsafe { LLVMBuildFNeg(self.builder, a.0, c"".as_ptr()) })
+    }
+    pub fn fma(&self, a: Val, b: Val, c: Val) -> Val {
+        self.intrinsic("llvm.fma", &[self.ty(a)], &[a, b, c])
+    }
+    pub fn fcmp(&self, pred: FloatPred, a: Val, b: Val) -> Val {
+        let pred: LLVMRealPredicate = pred;
+        Val(unsafe { LLVMBuildFCmp(self.builder, pred, a.0, b.0, c"".as_ptr()) })
+    }
+
+    // ---- conversions ----
+
+    fn convert(&self, op: LLVMOpcode, v: Val, to: Ty) -> Val {
+        if self.ty(v) == to {
+            return v;
+        }
+        Val(unsafe { LLVMBuildCast(self.builder, op, v.0, to.0, c"".as_ptr()) })
+    }
+    pub fn trunc(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMTrunc, v, to)
+    }
+    pub fn zext(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMZExt, v, to)
+    }
+    pub fn sext(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMSExt, v, to)
+    }
+    pub fn fptrunc(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMFPTrunc, v, to)
+    }
+    pub fn fpext(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMFPExt, v, to)
+    }
+    pub fn sitofp(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMSIToFP, v, to)
+    }
+    pub fn uitofp(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMUIToFP, v, to)
+    }
+    pub fn bitcast(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMBitCast, v, to)
+    }
+    pub fn ptrtoint(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMPtrToInt, v, to)
+    }
+    pub fn inttoptr(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMIntToPtr, v, to)
+    }
+    /// Sign-extends or truncates an integer (vector) to `to`.
+    pub fn sext_or_trunc(&self, v: Val, to: Ty) -> Val {
+        if self.int_bits(self.ty(v)) > self.int_bits(to) { self.trunc(v, to) } else { self.sext(v, to) }
+    }
+    /// Zero-extends or truncates an integer (vector) to `to`.
+    pub fn zext_or_trunc(&self, v: Val, to: Ty) -> Val {
+        if self.int_bits(self.ty(v)) > self.int_bits(to) { self.trunc(v, to) } else { self.zext(v, to) }
+    }
+
+    // ---- lanes ----
+
+    pub fn select(&self, cond: Val, a: Val, b: Val) -> Val {
+        Val(unsafe { LLVMBuildSelect(self.builder, cond.0, a.0, b.0, c"".as_ptr()) })
+    }
+    /// A scalar in every one of `n` lanes.
+    pub fn splat(&self, v: Val, n: u32) -> Val {
+        if n == 1 || self.lanes(v) != 1 {
+            return v;
+        }
+        let ty = self.vec(self.ty(v), n);
+        let first = self.insert(self.poison(ty), v, 0);
+        self.shuffle(first, first, &vec![0; n as usize])
+    }
+    /// Lane `i` of a vector (the value itself for a scalar).
+    pub fn extract(&self, v: Val, i: u32) -> Val {
+        if self.lanes(v) == 1 {
+            return v;
+        }
+        Val(unsafe { LLVMBuildExtractElement(self.builder, v.0, self.int(self.i32(), i64::from(i)).0, c"".as_ptr()) })
+    }
+    pub fn insert(&self, v: Val, elem: Val, i: u32) -> Val {
+        if self.lanes(v) == 1 {
+            return elem;
+        }
+        Val(unsafe { LLVMBuildInsertElement(self.builder, v.0, elem.0, self.int(self.i32(), i64::from(i)).0, c"".as_ptr()) })
+    }
+    /// `shufflevector`: indices below n pick from `a`, the others from `b`; a single index gives a scalar.
+    pub fn shuffle(&self, a: Val, b: Val, indices: &[u32]) -> Val {
+        let n = self.lanes(a);
+        if let [i] = *indices {
+            return if i < n { self.extract(a, i) } else { self.extract(b, i - n) };
+        }
+        if n == 1 {
+            let ty = self.vec(self.ty(a), indices.len() as u32);
+            return indices.iter().enumerate().fold(self.poison(ty), |v, (at, &i)| self.insert(v, if i == 0 { a } else { b }, at as u32));
+        }
+        let mask: Vec<_> = indices.iter().map(|&i| self.int(self.i32(), i64::from(i))).collect();
+        Val(unsafe { LLVMBuildShuffleVector(self.builder, a.0, b.0, self.const_vec(&mask).0, c"".as_ptr()) })
+    }
+
+    // ---- memory ----
+
+    /// `ptr + index` elements of `elem`; a vector index gives a vector of pointers.
+    pub fn gep(&self, elem: Ty, ptr: Val, index: Val) -> Val {
+        Val(unsafe { LLVMBuildGEP2(self.builder, elem.0, ptr.0, &mut { index.0 }, 1, c"".as_ptr()) })
+    }
+    /// `ptr + bytes`.
+    pub fn offset(&self, ptr: Val, bytes: i64) -> Val {
+        if bytes == 0 { ptr } else { self.gep(self.i8(), ptr, self.const_i64(bytes)) }
+    }
+    pub fn load(&self, ty: Ty, ptr: Val, align: u32) -> Val {
+        unsafe {
+            let v = LLVMBuildLoad2(self.builder, ty.0, ptr.0, c"".as_ptr());
+            LLVMSetAlignment(v, align);
+            Val(v)
+        }
+    }
+    pub fn store(&self, value: Val, ptr: Val, align: u32) -> Val {
+        unsafe {
+            let v = LLVMBuildStore(self.builder, value.0, ptr.0);
+            LLVMSetAlignment(v, align);
+            Val(v)
+        }
+    }
+    /// Marks a load or store as non-temporal.
+    pub fn set_nontemporal(&self, inst: Val) {
+        self.set_unit_metadata(inst, "nontemporal", Some(self.int(self.i32(), 1)));
+    }
+    /// Marks a load whose memory nothing changes while the function runs.
+    pub fn set_invariant(&self, inst: Val) {
+        self.set_unit_metadata(inst, "invariant.load", None);
+    }
+    fn set_unit_metadata(&self, inst: Val, kind: &str, operand: Option<Val>) {
+        unsafe {
+            let kind = LLVMGetMDKindIDInContext(self.context, kind.as_ptr().cast(), kind.len() as u32);
+            let mut md: Vec<_> = operand.iter().map(|v| LLVMValueAsMetadata(v.0)).collect();
+            let node = LLVMMDNodeInContext2(self.context, md.as_mut_ptr(), md.len());
+            LLVMSetMetadata(inst.0, kind, LLVMMetadataAsValue(self.context, node));
+        }
+    }
+    /// `llvm.masked.load`; masked-off lanes give `other`. A scalar mask and type give a plain select over a guarded load: not for scalars.
+    pub fn masked_load(&self, ty: Ty, ptr: Val, align: u32, mask: Val, other: Val) -> Val {
+        let call = self.intrinsic("llvm.masked.load", &[ty, self.ptr()], &[ptr, mask, other]);
+        self.set_arg_align(call, 0, align);
+        call
+    }
+    pub fn masked_store(&self, value: Val, ptr: Val, align: u32, mask: Val) {
+        let call = self.intrinsic("llvm.masked.store", &[self.ty(value), self.ptr()], &[value, ptr, mask]);
+        self.set_arg_align(call, 1, align);
+    }
+    pub fn masked_gather(&self, ty: Ty, ptrs: Val, align: u32, mask: Val, other: Val) -> Val {
+        let call = self.intrinsic("llvm.masked.gather", &[ty, self.ty(ptrs)], &[ptrs, mask, other]);
+        self.set_arg_align(call, 0, align);
+        call
+    }
+    pub fn masked_scatter(&self, value: Val, ptrs: Val, align: u32, mask: Val) {
+        let call = self.intrinsic("llvm.masked.scatter", &[self.ty(value), self.ty(ptrs)], &[value, ptrs, mask]);
+        self.set_arg_align(call, 1, align);
+    }
+    fn set_arg_align(&self, call: Val, arg: u32, align: u32) {
+        unsafe {
+            let kind = LLVMGetEnumAttributeKindForName(c"align".as_ptr(), 5);
+            LLVMAddCallSiteAttribute(call.0, arg + 1, LLVMCreateEnumAttribute(self.context, kind, u64::from(align)));
+        }
+    }
+    pub fn memcpy(&self, dst: Val, src: Val, bytes: Val) {
+        unsafe { LLVMBuildMemCpy(self.builder, dst.0, 1, src.0, 1, bytes.0) };
+    }
+    pub fn atomic_rmw(&self, op: RmwOp, ptr: Val, value: Val, order: Ordering) -> Val {
+        Val(unsafe { LLVMBuildAtomicRMW(self.builder, op, ptr.0, value.0, order, 0) })
+    }
+    /// Compare and swap; the old value.
+    pub fn atomic_cas(&self, ptr: Val, expected: Val, value: Val, success: Ordering, failure: Ordering) -> Val {
+        unsafe {
+            let pair = LLVMBuildAtomicCmpXchg(self.builder, ptr.0, expected.0, value.0, success, failure, 0);
+            Val(LLVMBuildExtractValue(self.builder, pair, 0, c"".as_ptr()))
+        }
+    }
+    pub fn set_ordering(&self, access: Val, order: Ordering) {
+        unsafe { LLVMSetOrdering(access.0, order) }
+    }
+    pub fn fence(&self, order: Ordering) {
+        unsafe { LLVMBuildFence(self.builder, order, 0, c"".as_ptr()) };
+    }
+
+    // ---- calls ----
+
+    /// Calls intrinsic `name` with its overloaded types.
+    pub fn intrinsic(&self, name: &str, overloads: &[Ty], args: &[Val]) -> Val {
+        let mut types: Vec<_> = overloads.iter().map(|t| t.0).collect();
+        let mut raw: Vec<_> = args.iter().map(|v| v.0).collect();
+        unsafe {
+            let id = LLVMLookupIntrinsicID(name.as_ptr().cast(), name.len());
+            assert!(id != 0, "LLVM has no intrinsic {name}");
+            let func = LLVMGetIntrinsicDeclaration(self.module, id, types.as_mut_ptr(), types.len());
+            let ty = LLVMIntrinsicGetType(self.context, id, types.as_mut_ptr(), types.len());
+            Val(LLVMBuildCall2(self.builder, ty, func, raw.as_mut_ptr(), raw.len() as u32, c"".as_ptr()))
+        }
+    }
+    pub fn call(&self, ty: Ty, func: Val, args: &[Val]) -> Val {
+        let mut raw: Vec<_> = args.iter().map(|v| v.0).collect();
+        Val(unsafe { LLVMBuildCall2(self.builder, ty.0, func.0, raw.as_mut_ptr(), raw.len() as u32, c"".as_ptr()) })
+    }
+    /// The module as text.
+    pub fn text(&self) -> String {
+        unsafe {
+            let raw = LLVMPrintModuleToString(self.module);
+            let text = CStr::from_ptr(raw).to_string_lossy().into_owned();
+            LLVMDisposeMessage(raw);
+            text
+        }
+    }
+}
