@@ -11,6 +11,7 @@
 pub mod abi;
 pub mod builder;
 pub mod entity;
+pub mod float8;
 pub mod func;
 pub mod inst;
 pub mod layout;
