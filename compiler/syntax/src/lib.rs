@@ -4,5 +4,11 @@
 pub mod ast;
 pub mod codes;
 pub mod diagnostic;
+pub mod json;
+pub mod lex;
+mod literal;
+pub mod parse;
+pub mod render;
 pub mod source;
 pub mod span;
+pub mod tokens;

@@ -1,0 +1,83 @@
+//! From source to syntax tree. Parsing never fails and never panics: what does not fit is reported and skipped.
+
+mod balance;
+pub(crate) mod context;
+mod depth;
+mod explain;
+
+use crate::ast::File;
+use crate::diagnostic::Diagnostics;
+use crate::lex;
+use crate::source::SourceMap;
+use crate::span::FileId;
+use crate::tokens::Tokens;
+use context::{Context, Unexpected};
+
+#[allow(missing_docs, clippy::all, unused_imports, unused_parens, dead_code)]
+mod grammar {
+    lalrpop_util::lalrpop_mod!(generated, "/grammar.rs");
+    pub(super) use generated::FileParser;
+}
+
+/// Parses a file. The tree is whole only where the diagnostics hold no error.
+pub fn parse(sources: &SourceMap, file: FileId) -> (File, Diagnostics) {
+    let (tokens, lexical) = lex::lex(sources, file);
+    parse_with_layout(tokens, lexical, sources.file(file).text())
+}
+
+/// Parses tokens, from a text or from a macro's input; `diagnostics` is what making them reported.
+pub fn parse_tokens(tokens: Tokens, diagnostics: Diagnostics) -> (File, Diagnostics) {
+    parse_with_layout(tokens, diagnostics, "")
+}
+
+/// `text` is what the spans of the tokens point into, empty where there is none: its indentation tells which brace is missing.
+fn parse_with_layout(
+    mut tokens: Tokens,
+    mut diagnostics: Diagnostics,
+    text: &str,
+) -> (File, Diagnostics) {
+    if let Some(error) = depth::check(&tokens) {
+        diagnostics.push(error);
+        diagnostics.finish();
+        return (
+            File {
+                docs: vec![],
+                items: vec![],
+                span: tokens.file_span,
+            },
+            diagnostics,
+        );
+    }
+    // The parser only sees balanced delimiters; what it makes of repaired ones is not the user's mistake.
+    let unbalanced = balance::repair(&mut tokens, text);
+    let cx = Context::new(&tokens);
+    let spanned = tokens
+        .tokens
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(i, t)| Ok((i, t, i + 1)));
+    let parsed = grammar::FileParser::new().parse(&cx, spanned);
+    let fatal = parsed.as_ref().err().cloned();
+    let file = parsed.unwrap_or_else(|_| cx.file(vec![], vec![]));
+    let (mut unexpected, reported) = cx.finish();
+    unexpected.extend(fatal.map(|f| Unexpected::from_failure(f, tokens.tokens.len())));
+    unexpected.sort_by_key(|u| u.at);
+    let sound = |lo: u32| unbalanced.doubtful_from.is_none_or(|first| lo < first);
+    diagnostics.extend(
+        reported
+            .into_iter()
+            .filter(|d| d.span().is_none_or(|s| sound(s.lo))),
+    );
+    for u in unexpected {
+        let span = tokens.span(u.at, (u.at + 1).min(tokens.tokens.len()));
+        // A token that was bad from the start has been reported.
+        let known = tokens.tokens.get(u.at) == Some(&crate::tokens::Token::Bad);
+        if !known && sound(span.lo) {
+            diagnostics.push(explain::explain(&tokens, &u));
+        }
+    }
+    diagnostics.extend(unbalanced.diagnostics);
+    diagnostics.finish();
+    (file, diagnostics)
+}
