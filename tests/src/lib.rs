@@ -1,1 +1,4 @@
-//! Kiln's cross-crate tests: conformance, filetests, third-party, cli, gpu.
+//! What the cross-crate tests share: exact scalars and typed arrays to compare with.
+
+pub mod array;
+pub mod scalar;

@@ -208,8 +208,8 @@ pub enum InstData {
         b: Value,
     },
     /// Numeric conversion with the semantics of Rust's `as`: float to int saturates (NaN gives 0), int to int wraps, narrowing floats round to nearest
-    /// even (f8: saturates to the largest finite value for e4m3 and to infinity for e5m2 only when the input is infinite). A conversion to
-    /// `index` from a wider integer than its chosen width saturates, so that an out-of-bounds index stays out of bounds.
+    /// even. f8 saturates to the largest finite value, infinities included, as the GPU's conversion does (PTX ISA, `cvt.satfinite`). A
+    /// conversion to `index` from a wider integer than its chosen width saturates, so that an out-of-bounds index stays out of bounds.
     Cast {
         /// Operand; the result has its shape and another element type.
         arg: Value,
