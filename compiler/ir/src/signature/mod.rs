@@ -1,10 +1,20 @@
 //! A kernel's launch signature: everything a launch needs to know without the compiler — parameters, generics, grid, `requires`, schedule
 //! and tuning spaces — as plain serializable data. `sema` produces it; the runtime binds arguments to it (`bind`).
 
+mod bind;
+mod error;
+mod eval;
 mod expr;
+pub mod facts;
+mod overlap;
+mod scalar;
 mod schedule;
 
+pub use bind::{ArgDesc, Bound, Inferred, LaunchOptions, TensorDesc};
+pub use error::{ArgKind, BindError, BindErrorKind};
+pub use eval::{Env, EvalError, HostValue};
 pub use expr::{HostExpr, HostFn};
+pub use scalar::Number;
 pub use schedule::{Schedule, ScheduleExpr, TuneAxis, TuneSpace};
 
 use serde::{Deserialize, Serialize};

@@ -27,6 +27,52 @@ pub struct Schedule {
     pub pdl: bool,
 }
 
+impl Schedule {
+    /// Names of the fields, as in `#[schedule(..)]`.
+    pub const FIELDS: &'static [&'static str] =
+        &["warps", "stages", "group", "persistent", "cluster", "specialize", "max_regs", "cooperative", "pdl"];
+
+    /// Sets a field from numbers (bools are 0 or 1).
+    ///
+    /// # Errors
+    /// What the field takes, where the numbers are none of it or there is no such field.
+    pub fn set(&mut self, field: &str, values: &[i64]) -> Result<(), &'static str> {
+        let number = |range: std::ops::RangeInclusive<i64>, expected: &'static str| match values {
+            [v] if range.contains(v) => Ok(Some(*v as u32)),
+            _ => Err(expected),
+        };
+        let flag = || match values {
+            [v @ 0..=1] => Ok(*v == 1),
+            _ => Err("true or false"),
+        };
+        match field {
+            "warps" => match values {
+                [v @ (1 | 2 | 4 | 8 | 16 | 32)] => self.warps = Some(*v as u32),
+                _ => return Err("a power of two from 1 to 32"),
+            },
+            "stages" => self.stages = number(1..=16, "a number from 1 to 16")?,
+            "group" => self.group = number(1..=65536, "a number from 1 to 65536")?,
+            "max_regs" => self.max_regs = number(16..=255, "a number from 16 to 255")?,
+            "persistent" => self.persistent = flag()?,
+            "specialize" => self.specialize = flag()?,
+            "cooperative" => self.cooperative = flag()?,
+            "pdl" => self.pdl = flag()?,
+            "cluster" => {
+                let fits = (1..=3).contains(&values.len())
+                    && values.iter().all(|v| (1..=16).contains(v))
+                    && values.iter().product::<i64>() <= 16;
+                if !fits {
+                    return Err("1 to 3 numbers whose product is at most 16");
+                }
+                let extent = |i: usize| values.get(i).map_or(1, |v| *v as u32);
+                self.cluster = Some([extent(0), extent(1), extent(2)]);
+            }
+            _ => return Err("a field of the schedule"),
+        }
+        Ok(())
+    }
+}
+
 /// `#[schedule(..)]` as written: each field an expression over constants and dimensions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScheduleExpr {

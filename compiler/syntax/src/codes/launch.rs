@@ -1,4 +1,91 @@
 //! K10xx: launches.
 
 codes! {
+    LAUNCH_ARGUMENT_MISSING = "K1000", "a launch argument is missing", r#"
+Every parameter of a kernel needs an argument, but for those declared with `?` (they may be absent) and scalars with a default.
+
+```kiln
+kernel scale(x: mut tensor<f32, [N]>, bias: tensor<f32, [N]>?, factor: f32 = 2.0) grid [1] {}
+```
+
+Here `x` has to be given; `bias` and `factor` may be left out. On the command line a tensor is given with `--arg x=@file.npy` or `--arg 'x=randn(1000):f32'`;
+one that the kernel only writes may be named by `--out` alone when its dimensions follow from the other arguments.
+"#;
+    LAUNCH_UNKNOWN_NAME = "K1001", "a launch names something the kernel does not have", r#"
+An argument, constant, type, function or schedule field of a launch has a name that the kernel does not declare. The message lists those it has.
+
+Schedule fields are `warps`, `stages`, `group`, `persistent`, `cluster`, `specialize`, `max_regs`, `cooperative` and `pdl`.
+"#;
+    LAUNCH_DIMENSIONS = "K1002", "the dimensions of the arguments disagree", r#"
+Dimension names unify across the parameters of a kernel. In
+
+```kiln
+kernel add<const B: int = 256>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, B)] {
+    let n = program_id(0) * B;
+    y[n..+B] = x[n..+B] + 1.0;
+}
+```
+
+`x` and `y` must have the same number of elements. The message names the dimension, both values, and where each comes from. A name is bound where it stands alone,
+or solved from `X + c` and `c * X`; what remains, such as `cdiv(N, B)`, is computed and compared.
+"#;
+    LAUNCH_RANK = "K1003", "an argument has the wrong number of dimensions", r#"
+A parameter `tensor<T, [M, N]>` takes tensors with exactly two dimensions. Reshape the argument, or add a dimension of extent 1.
+"#;
+    LAUNCH_ELEMENT_TYPE = "K1004", "an argument has the wrong element type", r#"
+The elements of a tensor must be of the type that its parameter declares, and a type parameter stands for one type in the whole launch. Nothing is converted
+behind your back: convert the tensor, or make the parameter generic.
+"#;
+    LAUNCH_TYPE_CLASS = "K1005", "a type argument does not belong to the parameter's class", r#"
+A type parameter declared `T: float` takes f8e4m3, f8e5m2, f16, bf16, f32 and f64; `int` takes the integers, `num` both, `any` also bool.
+"#;
+    LAUNCH_ARGUMENT_KIND = "K1006", "an argument is of the wrong kind", r#"
+A tensor was given where the kernel takes a number, a number where it takes a tensor, or a pointer where it takes neither.
+"#;
+    LAUNCH_UNDETERMINED = "K1007", "something about the launch is not determined", r#"
+A type parameter that no argument fixes, a constant without default, or a dimension that only absent tensors name is needed by the grid, a `requires` clause or
+another dimension. Name types and constants at the launch (`--type T=f16`, `--const BLOCK=1024`).
+"#;
+    LAUNCH_REQUIRES = "K1008", "a `requires` clause does not hold", r#"
+The kernel states what has to hold for its arguments:
+
+```kiln
+kernel pairs<const B: int = 64>(x: mut tensor<f32, [N]>) grid [cdiv(N, B)] requires N % 2 == 0 {
+    let n = program_id(0) * B;
+    x[n..+B] = x[n..+B] * 2.0;
+}
+```
+
+A launch with an odd number of elements is refused; the message shows the clause and the values in it.
+"#;
+    LAUNCH_OVERLAP = "K1009", "arguments overlap in memory and one of them is written", r#"
+A `mut` tensor must not share elements with another argument: the programs of a grid run in any order, so the result would depend on it. To work in place, take
+one `mut` tensor and pass it once. Where overlap is meant, declare it: `#[may_alias(x, y)]`.
+"#;
+    LAUNCH_TOO_BIG = "K1010", "a size does not fit", r#"
+An extent, the reach of a tensor in memory, or the number of programs is negative or does not fit in 64 bits.
+"#;
+    LAUNCH_NUMBER = "K1011", "a number does not fit its parameter", r#"
+Numbers adapt to the type of their parameter: floats are rounded to nearest, integers have to be in range. A float is not taken for an integer, nor a number for a bool.
+"#;
+    LAUNCH_SCHEDULE = "K1012", "a schedule field has a value it cannot have", r#"
+`warps` is a power of two up to 32, `stages` 1 to 16, `group` at least 1, `max_regs` 16 to 255, `cluster` one to three numbers whose product is at most 16; the others are
+true or false.
+"#;
+    LAUNCH_READ_ONLY = "K1013", "the kernel writes a tensor that was given read-only", r#"
+A parameter declared `mut` needs a tensor that may be written: `&mut` in Rust, or one that is not a read-only mapping.
+"#;
+    LAUNCH_MISALIGNED = "K1014", "a tensor is not aligned to its elements", r#"
+The address of a tensor's first element must be a multiple of the element's size.
+"#;
+    LAUNCH_KERNEL_ASSERT = "K1015", "an `assert` in the kernel failed", r#"
+A program of the grid found the condition of an `assert` false. The message has the text of the assertion and the program's number. Other programs may have run before or
+after it, so what the kernel writes is incomplete.
+"#;
+    LAUNCH_DEVICE = "K1016", "the device cannot be used", r#"
+There is no such device, its driver is missing, or this version of Kiln cannot launch on it yet. `kiln devices` lists what there is; `KILN_DEVICE=cpu` chooses the CPU.
+"#;
+    LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
+The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.
+"#;
 }
