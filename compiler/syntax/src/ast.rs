@@ -42,9 +42,7 @@ impl Path {
 
     /// The last name.
     pub fn last(&self) -> &Ident {
-        self.segments
-            .last()
-            .expect("a path has at least one segment")
+        self.segments.last().expect("a path has at least one segment")
     }
 }
 
@@ -95,10 +93,7 @@ pub fn doc_text(docs: &[Doc]) -> Option<String> {
     if docs.is_empty() {
         return None;
     }
-    let lines: Vec<&str> = docs
-        .iter()
-        .flat_map(|d| d.text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l)))
-        .collect();
+    let lines: Vec<&str> = docs.iter().flat_map(|d| d.text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l))).collect();
     Some(lines.join("\n"))
 }
 
@@ -591,10 +586,7 @@ impl Expr {
     /// The name, where the expression is a single name without generic arguments.
     pub fn as_ident(&self) -> Option<&Ident> {
         match &self.kind {
-            ExprKind::Path {
-                path,
-                type_args: None,
-            } => path.as_ident(),
+            ExprKind::Path { path, type_args: None } => path.as_ident(),
             _ => None,
         }
     }
@@ -877,10 +869,7 @@ impl BinaryOp {
 
     /// Whether the operator compares (`==` to `>=`).
     pub fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge
-        )
+        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
     }
 
     /// Whether the operator is `&&` or `||`.

@@ -86,10 +86,7 @@ macro_rules! ranges {
     };
 }
 
-ranges![
-    lexical, syntax, names, types, constants, memory, control, attributes, builtins, targets,
-    launch, warnings
-];
+ranges![lexical, syntax, names, types, constants, memory, control, attributes, builtins, targets, launch, warnings];
 
 /// The entry of a code as a user writes it; small letters are accepted.
 pub fn find(code: &str) -> Option<&'static Entry> {

@@ -76,14 +76,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A diagnostic without places.
     pub fn new(severity: Severity, code: Code, message: impl Into<String>) -> Self {
-        Diagnostic {
-            code,
-            severity,
-            message: message.into(),
-            labels: vec![],
-            notes: vec![],
-            helps: vec![],
-        }
+        Diagnostic { code, severity, message: message.into(), labels: vec![], notes: vec![], helps: vec![] }
     }
 
     /// An error without places yet.
@@ -98,21 +91,13 @@ impl Diagnostic {
 
     /// Adds a place the diagnostic is about.
     pub fn primary(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            message: message.into(),
-            primary: true,
-        });
+        self.labels.push(Label { span, message: message.into(), primary: true });
         self
     }
 
     /// Adds a place that explains it.
     pub fn secondary(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            message: message.into(),
-            primary: false,
-        });
+        self.labels.push(Label { span, message: message.into(), primary: false });
         self
     }
 
@@ -124,38 +109,20 @@ impl Diagnostic {
 
     /// Adds something to do.
     pub fn help(mut self, message: impl Into<String>) -> Self {
-        self.helps.push(Help {
-            message: message.into(),
-            suggestion: None,
-        });
+        self.helps.push(Help { message: message.into(), suggestion: None });
         self
     }
 
     /// Adds something to do, with the change that does it.
-    pub fn suggest(
-        mut self,
-        message: impl Into<String>,
-        span: Span,
-        replacement: impl Into<String>,
-    ) -> Self {
-        let suggestion = Some(Suggestion {
-            span,
-            replacement: replacement.into(),
-        });
-        self.helps.push(Help {
-            message: message.into(),
-            suggestion,
-        });
+    pub fn suggest(mut self, message: impl Into<String>, span: Span, replacement: impl Into<String>) -> Self {
+        let suggestion = Some(Suggestion { span, replacement: replacement.into() });
+        self.helps.push(Help { message: message.into(), suggestion });
         self
     }
 
     /// Where the diagnostic stands: the first primary label, else the first label.
     pub fn span(&self) -> Option<Span> {
-        self.labels
-            .iter()
-            .find(|l| l.primary)
-            .or(self.labels.first())
-            .map(|l| l.span)
+        self.labels.iter().find(|l| l.primary).or(self.labels.first()).map(|l| l.span)
     }
 
     /// Whether it refuses the program.
@@ -205,13 +172,7 @@ impl Diagnostics {
     pub fn finish(&mut self) {
         self.list.sort_by_key(|d| (d.span().is_none(), d.span()));
         let mut seen = std::collections::HashSet::new();
-        self.list.retain(|d| {
-            seen.insert((
-                d.code,
-                d.span(),
-                d.span().is_none().then(|| d.message.clone()),
-            ))
-        });
+        self.list.retain(|d| seen.insert((d.code, d.span(), d.span().is_none().then(|| d.message.clone()))));
     }
 
     /// Makes errors of the warnings that `deny` picks.
@@ -242,9 +203,7 @@ impl Extend<Diagnostic> for Diagnostics {
 
 impl FromIterator<Diagnostic> for Diagnostics {
     fn from_iter<I: IntoIterator<Item = Diagnostic>>(iter: I) -> Self {
-        Diagnostics {
-            list: iter.into_iter().collect(),
-        }
+        Diagnostics { list: iter.into_iter().collect() }
     }
 }
 

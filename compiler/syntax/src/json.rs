@@ -85,24 +85,16 @@ fn place(sources: &SourceMap, span: Span) -> Option<JsonSpan> {
 
 /// A diagnostic as data. Labels of files that `sources` does not have are left out.
 pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> JsonDiagnostic {
-    let labels = diagnostic.labels.iter().filter_map(|l| {
-        Some(JsonLabel {
-            place: place(sources, l.span)?,
-            message: l.message.clone(),
-            primary: l.primary,
-        })
-    });
+    let labels = diagnostic
+        .labels
+        .iter()
+        .filter_map(|l| Some(JsonLabel { place: place(sources, l.span)?, message: l.message.clone(), primary: l.primary }));
     let helps = diagnostic.helps.iter().map(|h| {
-        let suggestion = h.suggestion.as_ref().and_then(|s| {
-            Some(JsonSuggestion {
-                place: place(sources, s.span)?,
-                replacement: s.replacement.clone(),
-            })
-        });
-        JsonHelp {
-            message: h.message.clone(),
-            suggestion,
-        }
+        let suggestion = h
+            .suggestion
+            .as_ref()
+            .and_then(|s| Some(JsonSuggestion { place: place(sources, s.span)?, replacement: s.replacement.clone() }));
+        JsonHelp { message: h.message.clone(), suggestion }
     });
     JsonDiagnostic {
         code: diagnostic.code.as_str(),
@@ -124,9 +116,11 @@ mod tests {
     fn has_places_and_fixes() {
         let mut sources = SourceMap::new();
         let id = sources.add("a.kiln", "const A: i32 = 1\n");
-        let d = Diagnostic::error(codes::MISSING_SEMICOLON, "missing `;`")
-            .primary(Span::new(id, 16, 16), "here")
-            .suggest("insert it", Span::new(id, 16, 16), ";");
+        let d = Diagnostic::error(codes::MISSING_SEMICOLON, "missing `;`").primary(Span::new(id, 16, 16), "here").suggest(
+            "insert it",
+            Span::new(id, 16, 16),
+            ";",
+        );
         let text = serde_json::to_string_pretty(&to_json(&d, &sources)).expect("plain data");
         insta::assert_snapshot!(text);
     }

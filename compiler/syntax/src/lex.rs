@@ -70,10 +70,7 @@ fn raw_string(lex: &mut Lexer<'_, Raw>) -> bool {
     let close = format!("\"{}", "#".repeat(hashes));
     let rest = lex.remainder();
     let end = rest.find(&close);
-    lex.bump(end.map_or_else(
-        || rest.find('\n').unwrap_or(rest.len()),
-        |at| at + close.len(),
-    ));
+    lex.bump(end.map_or_else(|| rest.find('\n').unwrap_or(rest.len()), |at| at + close.len()));
     end.is_some()
 }
 
@@ -104,11 +101,7 @@ fn block_comment(lex: &mut Lexer<'_, Raw>) -> bool {
 /// The tokens of a file, and what is wrong with its characters and literals. A leading byte order mark is skipped.
 pub fn lex(sources: &SourceMap, file: FileId) -> (Tokens, Diagnostics) {
     let text = sources.file(file).text();
-    let bom = if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    let bom = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut builder = TokenBuilder::new();
     let mut comments = vec![];
     let mut unknown: Option<Span> = None;
@@ -133,24 +126,15 @@ pub fn lex(sources: &SourceMap, file: FileId) -> (Tokens, Diagnostics) {
             Raw::PrefixedStr(false) => builder.bad(span, unterminated_string(span)),
             Raw::LineComment => match doc_text(slice, "//") {
                 Some((doc, inner)) => builder.doc(doc, inner, trim_cr(slice, span)),
-                None => comments.push(Comment {
-                    span: trim_cr(slice, span),
-                    block: false,
-                }),
+                None => comments.push(Comment { span: trim_cr(slice, span), block: false }),
             },
             Raw::BlockComment(ended) => {
                 if !ended {
-                    let start = Span {
-                        hi: span.lo + 2,
-                        ..span
-                    };
+                    let start = Span { hi: span.lo + 2, ..span };
                     builder.report(
-                        Diagnostic::error(
-                            codes::UNTERMINATED_COMMENT,
-                            "the block comment does not end",
-                        )
-                        .primary(start, "opened here")
-                        .note("block comments nest: every `/*` needs its own `*/`"),
+                        Diagnostic::error(codes::UNTERMINATED_COMMENT, "the block comment does not end")
+                            .primary(start, "opened here")
+                            .note("block comments nest: every `/*` needs its own `*/`"),
                     );
                 }
                 match doc_text(slice, "/*") {
@@ -174,24 +158,17 @@ pub fn lex(sources: &SourceMap, file: FileId) -> (Tokens, Diagnostics) {
 }
 
 fn trim_cr(slice: &str, span: Span) -> Span {
-    Span {
-        hi: span.hi - u32::from(slice.ends_with('\r')),
-        ..span
-    }
+    Span { hi: span.hi - u32::from(slice.ends_with('\r')), ..span }
 }
 
 fn unterminated_string(span: Span) -> Diagnostic {
-    Diagnostic::error(codes::UNTERMINATED_STRING, "the string does not end")
-        .primary(span, "its closing `\"` is missing")
+    Diagnostic::error(codes::UNTERMINATED_STRING, "the string does not end").primary(span, "its closing `\"` is missing")
 }
 
 /// The text of a documentation comment and whether it is an inner one; none for other comments. `open` is `//` or `/*`.
 fn doc_text<'s>(comment: &'s str, open: &str) -> Option<(&'s str, bool)> {
     let body = match open {
-        "/*" => comment
-            .strip_prefix("/*")?
-            .strip_suffix("*/")
-            .unwrap_or(&comment[2..]),
+        "/*" => comment.strip_prefix("/*")?.strip_suffix("*/").unwrap_or(&comment[2..]),
         _ => comment.strip_prefix("//")?.trim_end_matches('\r'),
     };
     if let Some(text) = body.strip_prefix('!') {

@@ -7,10 +7,8 @@ use crate::tokens::{FloatToken, Token};
 use unicode_ident::is_xid_continue;
 
 /// The numeric scalar types, which may follow a number.
-const SUFFIXES: &[&str] = &[
-    "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64", "f8e4m3",
-    "f8e5m2", "index",
-];
+const SUFFIXES: &[&str] =
+    &["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64", "f8e4m3", "f8e5m2", "index"];
 
 /// A literal that is wrong: what to tell, and the token that stands for it.
 #[derive(Debug)]
@@ -22,12 +20,7 @@ pub(crate) struct LiteralError {
 /// Length in bytes of the number at the start of `text`, which starts with a digit. Takes in what looks like a suffix, and the point of `1.`.
 pub(crate) fn number_len(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let digits = |from: usize| {
-        from + bytes[from..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit() || **b == b'_')
-            .count()
-    };
+    let digits = |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_digit() || **b == b'_').count();
     let mut at = 0;
     if bytes[0] == b'0' && matches!(bytes.get(1), Some(b'x' | b'o' | b'b')) {
         at = 2;
@@ -37,8 +30,7 @@ pub(crate) fn number_len(text: &str) -> usize {
             let next = text[at + 1..].chars().next();
             if next.is_some_and(|c| c.is_ascii_digit()) {
                 at = digits(at + 1);
-            } else if !next.is_some_and(|c| c == '.' || c == '_' || unicode_ident::is_xid_start(c))
-            {
+            } else if !next.is_some_and(|c| c == '.' || c == '_' || unicode_ident::is_xid_start(c)) {
                 return at + 1;
             }
         }
@@ -50,11 +42,7 @@ pub(crate) fn number_len(text: &str) -> usize {
             }
         }
     }
-    at + text[at..]
-        .chars()
-        .take_while(|c| is_xid_continue(*c))
-        .map(char::len_utf8)
-        .sum::<usize>()
+    at + text[at..].chars().take_while(|c| is_xid_continue(*c)).map(char::len_utf8).sum::<usize>()
 }
 
 /// Length in bytes of the string at the start of `text`, which starts with `"`. None where it does not end.
@@ -82,10 +70,7 @@ pub(crate) fn parse(text: &str, span: Span) -> Result<Token, LiteralError> {
 }
 
 fn bad(diagnostic: Diagnostic) -> LiteralError {
-    LiteralError {
-        diagnostic,
-        token: Token::Bad,
-    }
+    LiteralError { diagnostic, token: Token::Bad }
 }
 
 /// What is said about `r"..."`, `b"..."` and their like.
@@ -97,26 +82,16 @@ pub(crate) fn prefixed_string(span: Span) -> Diagnostic {
 
 /// What is said about `'`.
 pub(crate) fn single_quote(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        codes::SINGLE_QUOTE,
-        "single quotes are not part of the language",
-    )
-    .primary(span, "no lifetimes, labels or character literals")
-    .help("strings stand in double quotes; a character's code is a number: `97u8` for `a`")
+    Diagnostic::error(codes::SINGLE_QUOTE, "single quotes are not part of the language")
+        .primary(span, "no lifetimes, labels or character literals")
+        .help("strings stand in double quotes; a character's code is a number: `97u8` for `a`")
 }
 
 /// What is said about a character that no token has.
 pub(crate) fn unknown_character(ch: char, span: Span) -> Diagnostic {
-    let shown = if ch.is_control() {
-        ch.escape_unicode().to_string()
-    } else {
-        ch.to_string()
-    };
-    let diagnostic = Diagnostic::error(
-        codes::UNKNOWN_CHARACTER,
-        format!("unknown character `{shown}`"),
-    )
-    .primary(span, "not part of the language");
+    let shown = if ch.is_control() { ch.escape_unicode().to_string() } else { ch.to_string() };
+    let diagnostic = Diagnostic::error(codes::UNKNOWN_CHARACTER, format!("unknown character `{shown}`"))
+        .primary(span, "not part of the language");
     let (advice, replacement) = match ch {
         '\'' => return single_quote(span),
         '@' => ("a matrix product is `dot(a, b)`", ""),
@@ -140,17 +115,10 @@ pub(crate) fn unknown_character(ch: char, span: Span) -> Diagnostic {
         '＝' => ("the ASCII `=` is meant", "="),
         '\u{a0}' => ("this is a no-break space: use a plain one", " "),
         '\u{200b}' => ("this is an invisible zero-width space: remove it", ""),
-        '\u{feff}' => (
-            "a byte order mark may stand only at the very start of a file: remove it",
-            "",
-        ),
+        '\u{feff}' => ("a byte order mark may stand only at the very start of a file: remove it", ""),
         _ => return diagnostic,
     };
-    if replacement.is_empty() {
-        diagnostic.help(advice)
-    } else {
-        diagnostic.suggest(advice, span, replacement)
-    }
+    if replacement.is_empty() { diagnostic.help(advice) } else { diagnostic.suggest(advice, span, replacement) }
 }
 
 fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
@@ -162,50 +130,33 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
     };
     if radix != 10 {
         let body = &text[2..];
-        let end = body
-            .find(|c: char| c != '_' && !c.is_digit(radix))
-            .unwrap_or(body.len());
+        let end = body.find(|c: char| c != '_' && !c.is_digit(radix)).unwrap_or(body.len());
         return integer(&body[..end], &body[end..], radix, text, span);
     }
-    let whole = text
-        .find(|c: char| c != '_' && !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let whole = text.find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(text.len());
     let mut end = whole;
     let rest = &text[end..];
     if rest == "." {
         let fixed = format!("{text}0");
-        let diagnostic = Diagnostic::error(
-            codes::POINT_WITHOUT_DIGITS,
-            "a number needs a digit on both sides of its point",
-        )
-        .primary(span, "no digit behind the point")
-        .suggest(format!("write `{fixed}`"), span, fixed);
-        return Err(LiteralError {
-            diagnostic,
-            token: float(&text[..whole], ""),
-        });
+        let diagnostic = Diagnostic::error(codes::POINT_WITHOUT_DIGITS, "a number needs a digit on both sides of its point")
+            .primary(span, "no digit behind the point")
+            .suggest(format!("write `{fixed}`"), span, fixed);
+        return Err(LiteralError { diagnostic, token: float(&text[..whole], "") });
     }
     if rest.starts_with('.') {
         end += 1;
-        end += text[end..]
-            .find(|c: char| c != '_' && !c.is_ascii_digit())
-            .unwrap_or(text[end..].len());
+        end += text[end..].find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(text[end..].len());
     }
     if text[end..].starts_with(['e', 'E']) {
         let sign = usize::from(text[end + 1..].starts_with(['+', '-']));
         let exponent = &text[end + 1 + sign..];
-        let len = exponent
-            .find(|c: char| c != '_' && !c.is_ascii_digit())
-            .unwrap_or(exponent.len());
+        let len = exponent.find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(exponent.len());
         if exponent[..len].bytes().any(|b| b.is_ascii_digit()) {
             end += 1 + sign + len;
         } else if exponent.is_empty() {
             let diagnostic = Diagnostic::error(codes::EMPTY_EXPONENT, "the exponent has no digits")
                 .primary(span, "a digit is missing behind the `e`");
-            return Err(LiteralError {
-                diagnostic,
-                token: float(&text[..end], ""),
-            });
+            return Err(LiteralError { diagnostic, token: float(&text[..end], "") });
         }
     }
     if end == whole {
@@ -213,26 +164,15 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
     }
     let (digits, suffix) = text.split_at(end);
     if !suffix.is_empty() && !SUFFIXES.contains(&suffix) {
-        return Err(LiteralError {
-            diagnostic: unknown_suffix(suffix, span),
-            token: float(digits, ""),
-        });
+        return Err(LiteralError { diagnostic: unknown_suffix(suffix, span), token: float(digits, "") });
     }
     let token = float(digits, suffix);
     match &token {
         Token::Float(f) if !suffix.is_empty() && !suffix.contains('f') => {
-            let diagnostic = Diagnostic::error(
-                codes::INTEGER_SUFFIX,
-                format!("a number with a fraction cannot be of type `{suffix}`"),
-            )
-            .primary(span, "integer suffix on a floating-point number");
-            Err(LiteralError {
-                diagnostic,
-                token: Token::Float(FloatToken {
-                    suffix: None,
-                    ..f.clone()
-                }),
-            })
+            let diagnostic =
+                Diagnostic::error(codes::INTEGER_SUFFIX, format!("a number with a fraction cannot be of type `{suffix}`"))
+                    .primary(span, "integer suffix on a floating-point number");
+            Err(LiteralError { diagnostic, token: Token::Float(FloatToken { suffix: None, ..f.clone() }) })
         }
         _ => Ok(token),
     }
@@ -240,47 +180,23 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
 
 fn float(digits: &str, suffix: &str) -> Token {
     let digits: String = digits.chars().filter(|c| *c != '_').collect();
-    let value = digits
-        .parse()
-        .expect("digits, point, digits and exponent were checked");
+    let value = digits.parse().expect("digits, point, digits and exponent were checked");
     let suffix = (!suffix.is_empty()).then(|| suffix.into());
-    Token::Float(FloatToken {
-        value,
-        digits: digits.into(),
-        suffix,
-    })
+    Token::Float(FloatToken { value, digits: digits.into(), suffix })
 }
 
 /// An integer from the digits behind its prefix, and the rest of its text.
-fn integer(
-    digits: &str,
-    suffix: &str,
-    radix: u32,
-    text: &str,
-    span: Span,
-) -> Result<Token, LiteralError> {
-    let wrong = |diagnostic| LiteralError {
-        diagnostic,
-        token: Token::Int(1, None),
-    };
+fn integer(digits: &str, suffix: &str, radix: u32, text: &str, span: Span) -> Result<Token, LiteralError> {
+    let wrong = |diagnostic| LiteralError { diagnostic, token: Token::Int(1, None) };
     if !digits.bytes().any(|b| b != b'_') {
-        let diagnostic = Diagnostic::error(
-            codes::NO_DIGITS,
-            format!("the number `{text}` has no digits"),
-        )
-        .primary(
-            span,
-            format!("digits of base {radix} are missing behind the prefix"),
-        );
+        let diagnostic = Diagnostic::error(codes::NO_DIGITS, format!("the number `{text}` has no digits"))
+            .primary(span, format!("digits of base {radix} are missing behind the prefix"));
         return Err(wrong(diagnostic));
     }
     if radix < 10 && suffix.starts_with(|c: char| c.is_ascii_digit()) {
         let digit = &suffix[..1];
-        let diagnostic = Diagnostic::error(
-            codes::DIGIT_OUT_OF_BASE,
-            format!("`{digit}` is no digit of base {radix}"),
-        )
-        .primary(span, format!("a number of base {radix}"));
+        let diagnostic = Diagnostic::error(codes::DIGIT_OUT_OF_BASE, format!("`{digit}` is no digit of base {radix}"))
+            .primary(span, format!("a number of base {radix}"));
         return Err(wrong(diagnostic));
     }
     if !suffix.is_empty() && !SUFFIXES.contains(&suffix) {
@@ -288,17 +204,11 @@ fn integer(
     }
     let plain: String = digits.chars().filter(|c| *c != '_').collect();
     match u128::from_str_radix(&plain, radix) {
-        Ok(value) => Ok(Token::Int(
-            value,
-            (!suffix.is_empty()).then(|| suffix.into()),
-        )),
+        Ok(value) => Ok(Token::Int(value, (!suffix.is_empty()).then(|| suffix.into()))),
         Err(_) => {
-            let diagnostic = Diagnostic::error(
-                codes::INTEGER_TOO_LARGE,
-                "the integer is too large for any type",
-            )
-            .primary(span, "does not fit 128 bits")
-            .help("a floating-point number has a point or an exponent: `1.0`, `1e40`");
+            let diagnostic = Diagnostic::error(codes::INTEGER_TOO_LARGE, "the integer is too large for any type")
+                .primary(span, "does not fit 128 bits")
+                .help("a floating-point number has a point or an exponent: `1.0`, `1e40`");
             Err(wrong(diagnostic))
         }
     }
@@ -306,16 +216,9 @@ fn integer(
 
 fn unknown_suffix(suffix: &str, span: Span) -> Diagnostic {
     let hi = span.hi as usize;
-    let place = Span::new(
-        span.file,
-        (hi.saturating_sub(suffix.len())).max(span.lo as usize),
-        hi,
-    );
-    let diagnostic = Diagnostic::error(
-        codes::UNKNOWN_SUFFIX,
-        format!("`{suffix}` is no type suffix of a number"),
-    )
-    .primary(place, "unknown suffix");
+    let place = Span::new(span.file, (hi.saturating_sub(suffix.len())).max(span.lo as usize), hi);
+    let diagnostic = Diagnostic::error(codes::UNKNOWN_SUFFIX, format!("`{suffix}` is no type suffix of a number"))
+        .primary(place, "unknown suffix");
     let meant = match suffix {
         "f" | "F" => Some("f32"),
         "u" | "U" => Some("u32"),
@@ -326,9 +229,7 @@ fn unknown_suffix(suffix: &str, span: Span) -> Diagnostic {
     };
     match meant {
         Some(meant) => diagnostic.suggest(format!("write `{meant}`"), place, meant),
-        None if suffix.starts_with(['e', 'E']) => {
-            diagnostic.note("an exponent is `e` and digits: `1e-5`")
-        }
+        None if suffix.starts_with(['e', 'E']) => diagnostic.note("an exponent is `e` and digits: `1e-5`"),
         None => diagnostic.note(format!("the suffixes are {}", SUFFIXES.join(", "))),
     }
 }
@@ -339,18 +240,13 @@ fn string(text: &str, span: Span) -> Result<Token, LiteralError> {
     let mut rest = body.chars();
     let wrong = |rest: &std::str::Chars<'_>, message: &str| {
         // The escape that was just read ends where the rest starts.
-        let hi = (span.hi as usize)
-            .saturating_sub(1 + rest.as_str().len())
-            .max(span.lo as usize);
+        let hi = (span.hi as usize).saturating_sub(1 + rest.as_str().len()).max(span.lo as usize);
         let before = text.len() - 1 - rest.as_str().len();
         let lo = span.lo as usize + text[..before].rfind('\\').unwrap_or(0);
         let diagnostic = Diagnostic::error(codes::BAD_ESCAPE, message)
             .primary(Span::new(span.file, lo.min(hi), hi), "bad escape")
             .note("the escapes are `\\n`, `\\r`, `\\t`, `\\0`, `\\\\`, `\\\"`, `\\'`, `\\x41` and `\\u{1f600}`");
-        LiteralError {
-            diagnostic,
-            token: Token::Str("".into()),
-        }
+        LiteralError { diagnostic, token: Token::Str("".into()) }
     };
     while let Some(ch) = rest.next() {
         if ch != '\\' {
@@ -371,17 +267,10 @@ fn string(text: &str, span: Span) -> Result<Token, LiteralError> {
                 }
             }
             Some('u') => {
-                let inner = rest
-                    .as_str()
-                    .strip_prefix('{')
-                    .and_then(|r| r.split_once('}'));
-                let ch =
-                    inner.and_then(|(hex, _)| char::from_u32(u32::from_str_radix(hex, 16).ok()?));
+                let inner = rest.as_str().strip_prefix('{').and_then(|r| r.split_once('}'));
+                let ch = inner.and_then(|(hex, _)| char::from_u32(u32::from_str_radix(hex, 16).ok()?));
                 let (Some((_, behind)), Some(ch)) = (inner, ch) else {
-                    return Err(wrong(
-                        &rest,
-                        "`\\u` takes a character's code in braces: `\\u{1f600}`",
-                    ));
+                    return Err(wrong(&rest, "`\\u` takes a character's code in braces: `\\u{1f600}`"));
                 };
                 value.push(ch);
                 rest = behind.chars();

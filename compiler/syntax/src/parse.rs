@@ -6,12 +6,14 @@ mod depth;
 mod explain;
 
 use crate::ast::File;
-use crate::diagnostic::Diagnostics;
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::lex;
 use crate::source::SourceMap;
-use crate::span::FileId;
-use crate::tokens::Tokens;
+use crate::span::{FileId, Span};
+use crate::tokens::{Token, Tokens};
 use context::{Context, Unexpected};
+use std::collections::HashSet;
 
 #[allow(missing_docs, clippy::all, unused_imports, unused_parens, dead_code)]
 mod grammar {
@@ -31,32 +33,16 @@ pub fn parse_tokens(tokens: Tokens, diagnostics: Diagnostics) -> (File, Diagnost
 }
 
 /// `text` is what the spans of the tokens point into, empty where there is none: its indentation tells which brace is missing.
-fn parse_with_layout(
-    mut tokens: Tokens,
-    mut diagnostics: Diagnostics,
-    text: &str,
-) -> (File, Diagnostics) {
+fn parse_with_layout(mut tokens: Tokens, mut diagnostics: Diagnostics, text: &str) -> (File, Diagnostics) {
     if let Some(error) = depth::check(&tokens) {
         diagnostics.push(error);
         diagnostics.finish();
-        return (
-            File {
-                docs: vec![],
-                items: vec![],
-                span: tokens.file_span,
-            },
-            diagnostics,
-        );
+        return (File { docs: vec![], items: vec![], span: tokens.file_span }, diagnostics);
     }
     // The parser only sees balanced delimiters; what it makes of repaired ones is not the user's mistake.
     let unbalanced = balance::repair(&mut tokens, text);
     let cx = Context::new(&tokens);
-    let spanned = tokens
-        .tokens
-        .iter()
-        .cloned()
-        .enumerate()
-        .map(|(i, t)| Ok((i, t, i + 1)));
+    let spanned = tokens.tokens.iter().cloned().enumerate().map(|(i, t)| Ok((i, t, i + 1)));
     let parsed = grammar::FileParser::new().parse(&cx, spanned);
     let fatal = parsed.as_ref().err().cloned();
     let file = parsed.unwrap_or_else(|_| cx.file(vec![], vec![]));
@@ -64,20 +50,44 @@ fn parse_with_layout(
     unexpected.extend(fatal.map(|f| Unexpected::from_failure(f, tokens.tokens.len())));
     unexpected.sort_by_key(|u| u.at);
     let sound = |lo: u32| unbalanced.doubtful_from.is_none_or(|first| lo < first);
-    diagnostics.extend(
-        reported
-            .into_iter()
-            .filter(|d| d.span().is_none_or(|s| sound(s.lo))),
-    );
+    diagnostics.extend(reported.into_iter().filter(|d| d.span().is_none_or(|s| sound(s.lo))));
+    let mut lists = HashSet::new();
     for u in unexpected {
+        // Of several errors in one parenthesis or bracket, the later ones mostly follow from the first.
+        if let Some(list) = enclosing_list(&tokens, u.at)
+            && !lists.insert(list)
+        {
+            continue;
+        }
         let span = tokens.span(u.at, (u.at + 1).min(tokens.tokens.len()));
         // A token that was bad from the start has been reported.
-        let known = tokens.tokens.get(u.at) == Some(&crate::tokens::Token::Bad);
+        let known = tokens.tokens.get(u.at) == Some(&Token::Bad);
         if !known && sound(span.lo) {
             diagnostics.push(explain::explain(&tokens, &u));
         }
     }
-    diagnostics.extend(unbalanced.diagnostics);
+    // A string that does not end may hold delimiters: on its line, nothing is said about them.
+    let broken: Vec<Span> =
+        diagnostics.iter().filter(|d| d.code == codes::UNTERMINATED_STRING).filter_map(|d| d.span()).collect();
+    let same_line = |a: Span, b: Span| text.get(a.lo as usize..b.lo as usize).is_some_and(|t| !t.contains('\n'));
+    let by_string = |d: &Diagnostic| d.span().is_some_and(|s| broken.iter().any(|b| same_line(s, *b)));
+    diagnostics.extend(unbalanced.diagnostics.into_iter().filter(|d| !by_string(d)));
     diagnostics.finish();
     (file, diagnostics)
+}
+
+/// The parenthesis or bracket that the token `at` stands in, unless a block is nearer.
+fn enclosing_list(tokens: &Tokens, at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (i, token) in tokens.tokens.iter().enumerate().take(at).rev() {
+        if token.is_closing() {
+            depth += 1;
+        } else if token.closing().is_some() {
+            if depth == 0 {
+                return (*token != Token::OpenBrace).then_some(i);
+            }
+            depth -= 1;
+        }
+    }
+    None
 }

@@ -42,10 +42,7 @@ impl Color {
 
 /// All diagnostics, in their order, an empty line behind each.
 pub fn render_all(diagnostics: &Diagnostics, sources: &SourceMap, color: Color) -> String {
-    diagnostics
-        .iter()
-        .map(|d| render(d, sources, color) + "\n")
-        .collect()
+    diagnostics.iter().map(|d| render(d, sources, color) + "\n").collect()
 }
 
 /// One diagnostic. Ends in a newline.
@@ -54,42 +51,13 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, color: Color) -> Str
     let head = format!("{}[{}]", diagnostic.severity.word(), diagnostic.code);
     let severity = Paint::Severity(diagnostic.severity);
     let message = format!(": {}", diagnostic.message);
-    line(
-        &mut out,
-        &[
-            &color.paint(severity, &head),
-            &color.paint(Paint::Bold, &message),
-        ],
-    );
+    line(&mut out, &[&color.paint(severity, &head), &color.paint(Paint::Bold, &message)]);
 
-    let labels: Vec<&Label> = diagnostic
-        .labels
-        .iter()
-        .filter(|l| sources.get(l.span.file).is_some())
-        .collect();
-    let fixes = diagnostic
-        .helps
-        .iter()
-        .filter_map(|h| h.suggestion.as_ref())
-        .map(|s| s.span);
-    let lines = labels
-        .iter()
-        .map(|l| l.span)
-        .chain(fixes)
-        .filter(|s| sources.get(s.file).is_some());
-    let width = lines
-        .map(|s| {
-            (sources.file(s.file).line_index(s.lo) + 1)
-                .to_string()
-                .len()
-        })
-        .max()
-        .unwrap_or(1);
-    let frame = Frame {
-        color,
-        severity,
-        width,
-    };
+    let labels: Vec<&Label> = diagnostic.labels.iter().filter(|l| sources.get(l.span.file).is_some()).collect();
+    let fixes = diagnostic.helps.iter().filter_map(|h| h.suggestion.as_ref()).map(|s| s.span);
+    let lines = labels.iter().map(|l| l.span).chain(fixes).filter(|s| sources.get(s.file).is_some());
+    let width = lines.map(|s| (sources.file(s.file).line_index(s.lo) + 1).to_string().len()).max().unwrap_or(1);
+    let frame = Frame { color, severity, width };
 
     let mut files: Vec<FileId> = diagnostic.span().into_iter().map(|s| s.file).collect();
     files.extend(labels.iter().map(|l| l.span.file));
@@ -98,21 +66,16 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, color: Color) -> Str
         if shown.contains(&id) {
             continue;
         }
-        let here: Vec<&Label> = labels
-            .iter()
-            .copied()
-            .filter(|l| l.span.file == id)
-            .collect();
-        let place = here
-            .iter()
-            .find(|l| l.primary)
-            .or(here.first())
-            .map(|l| sources.place(l.span));
+        let here: Vec<&Label> = labels.iter().copied().filter(|l| l.span.file == id).collect();
+        let place = here.iter().find(|l| l.primary).or(here.first()).map(|l| sources.place(l.span));
         let arrow = if shown.is_empty() { "-->" } else { ":::" };
         let arrow = color.paint(Paint::Frame, &format!("{:width$}{arrow}", ""));
         line(&mut out, &[&arrow, " ", &place.unwrap_or_default()]);
         frame.snippet(&mut out, sources.file(id), &here);
         shown.push(id);
+    }
+    if !shown.is_empty() && !(diagnostic.notes.is_empty() && diagnostic.helps.is_empty()) {
+        line(&mut out, &[&frame.gutter(None)]);
     }
     for note in &diagnostic.notes {
         frame.advice(&mut out, "note", note);
@@ -144,6 +107,42 @@ struct Mark<'l> {
     message: &'l str,
 }
 
+/// The part of a line that is shown: all of it, or of a very long one what is around its marks.
+struct Window {
+    /// Columns left out in front.
+    skipped: usize,
+    text: String,
+}
+
+impl Window {
+    const WIDTH: usize = 160;
+    const DOTS: &'static str = "...";
+
+    fn around(marks: &[Mark<'_>], text: &str) -> Window {
+        let text = expand(text);
+        let len = text.chars().count();
+        if len <= Self::WIDTH {
+            return Window { skipped: 0, text };
+        }
+        let first = marks.iter().map(|m| m.from).min().unwrap_or(0);
+        let skipped = first.saturating_sub(Self::WIDTH / 2);
+        let mut shown: String = text.chars().skip(skipped).take(Self::WIDTH).collect();
+        if skipped > 0 {
+            shown.insert_str(0, Self::DOTS);
+        }
+        if len > skipped + Self::WIDTH {
+            shown.push_str(Self::DOTS);
+        }
+        Window { skipped, text: shown }
+    }
+
+    /// Where a column of the line is shown.
+    fn column(&self, column: usize) -> usize {
+        let dots = if self.skipped > 0 { Self::DOTS.len() } else { 0 };
+        column.saturating_sub(self.skipped).min(Self::WIDTH) + dots
+    }
+}
+
 /// How the lines of one diagnostic are framed.
 struct Frame {
     color: Color,
@@ -163,10 +162,7 @@ impl Frame {
 
     fn advice(&self, out: &mut String, word: &str, text: &str) {
         let mut lines = text.lines();
-        let lead = self.color.paint(
-            Paint::Frame,
-            &format!("{:width$} = ", "", width = self.width),
-        );
+        let lead = self.color.paint(Paint::Frame, &format!("{:width$} = ", "", width = self.width));
         let word = self.color.paint(Paint::Bold, &format!("{word}: "));
         line(out, &[&lead, &word, lines.next().unwrap_or("")]);
         for more in lines {
@@ -184,50 +180,39 @@ impl Frame {
         for index in lines {
             match last {
                 Some(last) if index == last + 2 => self.source(out, file, last + 1),
-                Some(last) if index > last + 2 => {
-                    line(out, &[&self.color.paint(Paint::Frame, "...")])
-                }
+                Some(last) if index > last + 2 => line(out, &[&self.color.paint(Paint::Frame, "...")]),
                 _ => {}
             }
-            self.source(out, file, index);
             let text = file.line_text(index);
             let start = file.line_start(index);
             let column = |offset: u32| -> usize {
                 let bytes = (offset.saturating_sub(start) as usize).min(text.len());
-                let before = (0..=bytes)
-                    .rev()
-                    .find_map(|at| text.get(..at))
-                    .unwrap_or("");
+                let before = (0..=bytes).rev().find_map(|at| text.get(..at)).unwrap_or("");
                 before.chars().map(char_width).sum()
             };
-            let here = labels
-                .iter()
-                .filter(|l| file.line_index(l.span.lo) == index);
+            let here = labels.iter().filter(|l| file.line_index(l.span.lo) == index);
             let mut marks: Vec<Mark<'_>> = here
                 .map(|l| {
                     let from = column(l.span.lo);
-                    Mark {
-                        from,
-                        to: column(l.span.hi).max(from + 1),
-                        primary: l.primary,
-                        message: &l.message,
-                    }
+                    let to = column(l.span.hi).max(from + 1);
+                    Mark { from, to, primary: l.primary, message: &l.message }
                 })
                 .collect();
             marks.sort_by_key(|m| (m.from, m.to));
+            let shown = Window::around(&marks, text);
+            for mark in &mut marks {
+                mark.from = shown.column(mark.from);
+                mark.to = shown.column(mark.to).max(mark.from + 1);
+            }
+            line(out, &[&self.gutter(Some(index + 1)), &shown.text]);
             self.marks(out, &marks);
             last = Some(index);
         }
     }
 
     fn source(&self, out: &mut String, file: &SourceFile, index: u32) {
-        line(
-            out,
-            &[
-                &self.gutter(Some(index + 1)),
-                &expand(file.line_text(index)),
-            ],
-        );
+        let shown = Window::around(&[], file.line_text(index));
+        line(out, &[&self.gutter(Some(index + 1)), &shown.text]);
     }
 
     /// The rows under a source line: `^^^` and `---` with the last message beside them, the others below, right to left.
@@ -240,9 +225,7 @@ impl Frame {
                 row[mark.from..mark.to].fill((if primary { '^' } else { '-' }, primary));
             }
         }
-        let beside = marks
-            .iter()
-            .rposition(|m| m.to == end && !m.message.is_empty());
+        let beside = marks.iter().rposition(|m| m.to == end && !m.message.is_empty());
         let mut below: Vec<&Mark<'_>> = vec![];
         for (i, mark) in marks.iter().enumerate() {
             if Some(i) != beside && !mark.message.is_empty() {
@@ -252,9 +235,7 @@ impl Frame {
         // A message beside the marks must not cover another mark that starts at the same place or behind it.
         let beside = beside.map(|i| &marks[i]);
         let drawn = self.row(&row);
-        let said = beside.map_or(String::new(), |m| {
-            format!(" {}", self.paint_mark(m.primary, m.message))
-        });
+        let said = beside.map_or(String::new(), |m| format!(" {}", self.paint_mark(m.primary, m.message)));
         line(out, &[&self.gutter(None), &drawn, &said]);
         while let Some(mark) = below.pop() {
             let bars = |below: &[&Mark<'_>], up_to: usize| {
@@ -270,16 +251,12 @@ impl Frame {
                 line(out, &[&self.gutter(None), &bars(&all, mark.from + 1)]);
             }
             let message = self.paint_mark(mark.primary, mark.message);
-            line(
-                out,
-                &[&self.gutter(None), &bars(&below, mark.from), &message],
-            );
+            line(out, &[&self.gutter(None), &bars(&below, mark.from), &message]);
         }
     }
 
     fn paint_mark(&self, primary: bool, text: &str) -> String {
-        self.color
-            .paint(if primary { self.severity } else { Paint::Frame }, text)
+        self.color.paint(if primary { self.severity } else { Paint::Frame }, text)
     }
 
     fn row(&self, row: &[(char, bool)]) -> String {
@@ -287,11 +264,7 @@ impl Frame {
         for part in row.chunk_by(|a, b| a == b) {
             let text: String = part.iter().map(|(ch, _)| ch).collect();
             let blank = part[0].0 == ' ';
-            out.push_str(&if blank {
-                text
-            } else {
-                self.paint_mark(part[0].1, &text)
-            });
+            out.push_str(&if blank { text } else { self.paint_mark(part[0].1, &text) });
         }
         out
     }
@@ -303,43 +276,25 @@ impl Frame {
         };
         let index = file.line_index(suggestion.span.lo);
         let (text, start) = (file.line_text(index), file.line_start(index) as usize);
-        let (lo, hi) = (
-            suggestion.span.lo as usize - start,
-            suggestion.span.hi as usize - start,
-        );
-        // A change across lines, or one with a newline in it, is left to tools.
+        let (lo, hi) = (suggestion.span.lo as usize - start, suggestion.span.hi as usize - start);
+        // A change across lines is left to tools, and a very long line is not shown again.
         let (Some(before), Some(after)) = (text.get(..lo), text.get(hi..)) else {
             return;
         };
-        if suggestion.replacement.contains('\n') {
+        if suggestion.replacement.contains('\n') || text.len() > Window::WIDTH {
             return;
         }
         let number = self.gutter(Some(index + 1));
         let new = self.color.paint(Paint::Fix, &suggestion.replacement);
         line(out, &[&self.gutter(None)]);
-        let after = if suggestion.replacement.is_empty() && (lo == 0 || before.ends_with(' ')) {
-            after.trim_start()
-        } else {
-            after
-        };
+        let after =
+            if suggestion.replacement.is_empty() && (lo == 0 || before.ends_with(' ')) { after.trim_start() } else { after };
         line(out, &[&number, &expand(before), &new, &expand(after)]);
         let mark = if lo == hi { "+" } else { "~" }.repeat(suggestion.replacement.chars().count());
         if !mark.is_empty() {
             let mut pad = String::new();
-            let _ = write!(
-                pad,
-                "{:width$}",
-                "",
-                width = before.chars().map(char_width).sum()
-            );
-            line(
-                out,
-                &[
-                    &self.gutter(None),
-                    &pad,
-                    &self.color.paint(Paint::Fix, &mark),
-                ],
-            );
+            let _ = write!(pad, "{:width$}", "", width = before.chars().map(char_width).sum());
+            line(out, &[&self.gutter(None), &pad, &self.color.paint(Paint::Fix, &mark)]);
         }
     }
 }
@@ -368,10 +323,7 @@ mod tests {
 
     fn setup() -> (SourceMap, FileId) {
         let mut sources = SourceMap::new();
-        let id = sources.add(
-            "a.kiln",
-            "fn f(x: f32) -> f32 {\n\tlet é = x +* x;\n\n\n    é\n}\n",
-        );
+        let id = sources.add("a.kiln", "fn f(x: f32) -> f32 {\n\tlet é = x +* x;\n\n\n    é\n}\n");
         (sources, id)
     }
 
@@ -392,9 +344,7 @@ mod tests {
     #[test]
     fn colors_change_no_text() {
         let (sources, id) = setup();
-        let d = Diagnostic::warning(codes::UNEXPECTED_TOKEN, "odd")
-            .primary(Span::new(id, 3, 4), "here")
-            .help("do");
+        let d = Diagnostic::warning(codes::UNEXPECTED_TOKEN, "odd").primary(Span::new(id, 3, 4), "here").help("do");
         let colored = render(&d, &sources, Color::Always);
         let mut plain = String::new();
         let mut rest = colored.as_str();
@@ -404,24 +354,15 @@ mod tests {
         }
         plain.push_str(rest);
         assert!(colored.contains("\x1b[1;33mwarning"));
-        assert_eq!(
-            plain.replace(" \n", "\n"),
-            render(&d, &sources, Color::Never)
-        );
+        assert_eq!(plain.replace(" \n", "\n"), render(&d, &sources, Color::Never));
     }
 
     #[test]
     fn no_place_and_foreign_spans() {
         let (sources, _) = setup();
         let d = Diagnostic::error(codes::UNEXPECTED_TOKEN, "no place").note("only a note");
-        assert_eq!(
-            render(&d, &sources, Color::Never),
-            "error[K0100]: no place\n  = note: only a note\n"
-        );
+        assert_eq!(render(&d, &sources, Color::Never), "error[K0100]: no place\n  = note: only a note\n");
         let d = d.primary(Span::new(FileId(7), 0, 1), "nowhere");
-        assert_eq!(
-            render(&d, &sources, Color::Never),
-            "error[K0100]: no place\n  = note: only a note\n"
-        );
+        assert_eq!(render(&d, &sources, Color::Never), "error[K0100]: no place\n  = note: only a note\n");
     }
 }

@@ -23,17 +23,8 @@ pub struct LineCol {
 impl SourceFile {
     fn new(name: Arc<str>, text: Arc<str>) -> Self {
         let mut line_starts = vec![0];
-        line_starts.extend(
-            text.bytes()
-                .enumerate()
-                .filter(|(_, b)| *b == b'\n')
-                .map(|(i, _)| i as u32 + 1),
-        );
-        SourceFile {
-            name,
-            text,
-            line_starts,
-        }
+        line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
+        SourceFile { name, text, line_starts }
     }
 
     /// The name as shown to users, mostly a path.
@@ -66,19 +57,13 @@ impl SourceFile {
         let Some(&start) = self.line_starts.get(index as usize) else {
             return "";
         };
-        let end = self
-            .line_starts
-            .get(index as usize + 1)
-            .map_or(self.text.len(), |next| *next as usize);
+        let end = self.line_starts.get(index as usize + 1).map_or(self.text.len(), |next| *next as usize);
         self.text[start as usize..end].trim_end_matches(['\n', '\r'])
     }
 
     /// Offset of the first byte of a line (from 0).
     pub fn line_start(&self, index: u32) -> u32 {
-        self.line_starts
-            .get(index as usize)
-            .copied()
-            .unwrap_or(self.text.len() as u32)
+        self.line_starts.get(index as usize).copied().unwrap_or(self.text.len() as u32)
     }
 
     /// Line and column of the byte `offset`. An offset inside a character counts as that character.
@@ -86,14 +71,8 @@ impl SourceFile {
         let offset = offset.min(self.text.len() as u32);
         let line = self.line_index(offset);
         let start = self.line_start(line) as usize;
-        let col = self.text[start..]
-            .char_indices()
-            .take_while(|(i, _)| start + i < offset as usize)
-            .count();
-        LineCol {
-            line: line + 1,
-            col: col as u32 + 1,
-        }
+        let col = self.text[start..].char_indices().take_while(|(i, _)| start + i < offset as usize).count();
+        LineCol { line: line + 1, col: col as u32 + 1 }
     }
 }
 
@@ -112,10 +91,7 @@ impl SourceMap {
     /// Adds a file. The text must be shorter than 4 GiB.
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
         let text = text.into();
-        assert!(
-            u32::try_from(text.len()).is_ok(),
-            "a source file must be shorter than 4 GiB"
-        );
+        assert!(u32::try_from(text.len()).is_ok(), "a source file must be shorter than 4 GiB");
         let id = FileId(self.files.len() as u32);
         self.files.push(SourceFile::new(name.into(), text));
         id
@@ -136,17 +112,12 @@ impl SourceMap {
 
     /// Every file with its id, in the order they were added.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
-        self.files
-            .iter()
-            .enumerate()
-            .map(|(i, f)| (FileId(i as u32), f))
+        self.files.iter().enumerate().map(|(i, f)| (FileId(i as u32), f))
     }
 
     /// The text under a span; empty where the span does not fit the file (spans that were made up).
     pub fn snippet(&self, span: Span) -> &str {
-        self.get(span.file)
-            .and_then(|f| f.text().get(span.range()))
-            .unwrap_or("")
+        self.get(span.file).and_then(|f| f.text().get(span.range())).unwrap_or("")
     }
 
     /// Line and column of the start of a span.

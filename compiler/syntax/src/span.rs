@@ -22,11 +22,7 @@ impl Span {
     /// The bytes `lo..hi` of `file`.
     pub fn new(file: FileId, lo: usize, hi: usize) -> Self {
         debug_assert!(lo <= hi);
-        Span {
-            file,
-            lo: lo as u32,
-            hi: hi as u32,
-        }
+        Span { file, lo: lo as u32, hi: hi as u32 }
     }
 
     /// The smallest span that covers both. Both must be of one file; of two files, `self` stays.
@@ -34,27 +30,17 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Span {
-            file: self.file,
-            lo: self.lo.min(other.lo),
-            hi: self.hi.max(other.hi),
-        }
+        Span { file: self.file, lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
     }
 
     /// The empty span in front of this one.
     pub fn start(self) -> Span {
-        Span {
-            hi: self.lo,
-            ..self
-        }
+        Span { hi: self.lo, ..self }
     }
 
     /// The empty span behind this one.
     pub fn end(self) -> Span {
-        Span {
-            lo: self.hi,
-            ..self
-        }
+        Span { lo: self.hi, ..self }
     }
 
     /// Whether `other` lies within this span.

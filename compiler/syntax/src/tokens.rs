@@ -108,9 +108,7 @@ impl Token {
             Token::Ident(name) => format!("name `{name}`").into(),
             Token::Int(value, None) => format!("number `{value}`").into(),
             Token::Int(value, Some(suffix)) => format!("number `{value}{suffix}`").into(),
-            Token::Float(f) => {
-                format!("number `{}{}`", f.digits, f.suffix.as_deref().unwrap_or("")).into()
-            }
+            Token::Float(f) => format!("number `{}{}`", f.digits, f.suffix.as_deref().unwrap_or("")).into(),
             Token::Str(_) => "a string".into(),
             Token::Doc(_) => "a documentation comment".into(),
             Token::InnerDoc(_) => "an inner documentation comment".into(),
@@ -132,19 +130,15 @@ impl Token {
 
     /// Whether this is `)`, `]` or `}`.
     pub fn is_closing(&self) -> bool {
-        matches!(
-            self,
-            Token::CloseParen | Token::CloseBracket | Token::CloseBrace
-        )
+        matches!(self, Token::CloseParen | Token::CloseBracket | Token::CloseBrace)
     }
 }
 
 /// Words of Rust that are neither keywords of Kiln nor names: kernels, parameters and dimensions become Rust names.
 const RESERVED: &[&str] = &[
-    "Self", "abstract", "async", "await", "become", "box", "break", "continue", "crate", "do",
-    "dyn", "enum", "extern", "final", "gen", "impl", "loop", "macro", "match", "mod", "move",
-    "override", "priv", "pub", "ref", "self", "static", "struct", "super", "trait", "try", "type",
-    "typeof", "unsafe", "unsized", "virtual", "where", "yield",
+    "Self", "abstract", "async", "await", "become", "box", "break", "continue", "crate", "do", "dyn", "enum", "extern", "final",
+    "gen", "impl", "loop", "macro", "match", "mod", "move", "override", "priv", "pub", "ref", "self", "static", "struct",
+    "super", "trait", "try", "type", "typeof", "unsafe", "unsized", "virtual", "where", "yield",
 ];
 
 /// A comment that is no documentation; the parser does not see it, the formatter keeps it.
@@ -175,9 +169,7 @@ impl Tokens {
         if from < to {
             self.spans[from].merge(self.spans[to - 1])
         } else {
-            self.spans
-                .get(from)
-                .map_or(self.file_span.end(), |s| s.start())
+            self.spans.get(from).map_or(self.file_span.end(), |s| s.start())
         }
     }
 }
@@ -200,12 +192,7 @@ impl Default for TokenBuilder {
 impl TokenBuilder {
     /// No tokens yet.
     pub fn new() -> Self {
-        TokenBuilder {
-            tokens: vec![],
-            spans: vec![],
-            run: vec![],
-            diagnostics: Diagnostics::new(),
-        }
+        TokenBuilder { tokens: vec![], spans: vec![], run: vec![], diagnostics: Diagnostics::new() }
     }
 
     fn push(&mut self, token: Token, span: Span) {
@@ -252,14 +239,7 @@ impl TokenBuilder {
     /// A documentation comment, by the text behind its mark.
     pub fn doc(&mut self, text: &str, inner: bool, span: Span) {
         let text = text.into();
-        self.push(
-            if inner {
-                Token::InnerDoc(text)
-            } else {
-                Token::Doc(text)
-            },
-            span,
-        );
+        self.push(if inner { Token::InnerDoc(text) } else { Token::Doc(text) }, span);
     }
 
     /// A punctuation character; `joint` where the next one follows without a blank. Characters that no operator has are reported.
@@ -324,24 +304,15 @@ impl TokenBuilder {
     /// The tokens, with documentation attributes made documentation, and what was reported. `file_span` covers the whole input.
     pub fn finish(mut self, file_span: Span) -> (Tokens, Diagnostics) {
         self.cut_run();
-        let mut tokens = Tokens {
-            tokens: vec![],
-            spans: vec![],
-            comments: vec![],
-            file_span,
-        };
+        let mut tokens = Tokens { tokens: vec![], spans: vec![], comments: vec![], file_span };
         let mut at = 0;
         while at < self.tokens.len() {
             if let Some((token, len)) = doc_attribute(&self.tokens[at..]) {
                 tokens.tokens.push(token);
-                tokens
-                    .spans
-                    .push(self.spans[at].merge(self.spans[at + len - 1]));
+                tokens.spans.push(self.spans[at].merge(self.spans[at + len - 1]));
                 at += len;
             } else {
-                tokens
-                    .tokens
-                    .push(std::mem::replace(&mut self.tokens[at], Token::Bad));
+                tokens.tokens.push(std::mem::replace(&mut self.tokens[at], Token::Bad));
                 tokens.spans.push(self.spans[at]);
                 at += 1;
             }
@@ -355,23 +326,11 @@ fn doc_attribute(tokens: &[Token]) -> Option<(Token, usize)> {
     let inner = tokens.get(1) == Some(&Token::Not);
     let rest = tokens.get(1 + usize::from(inner)..)?;
     match (tokens, rest) {
-        (
-            [Token::Hash, ..],
-            [
-                Token::OpenBracket,
-                Token::Ident(name),
-                Token::Eq,
-                Token::Str(text),
-                Token::CloseBracket,
-                ..,
-            ],
-        ) if &**name == "doc" => {
+        ([Token::Hash, ..], [Token::OpenBracket, Token::Ident(name), Token::Eq, Token::Str(text), Token::CloseBracket, ..])
+            if &**name == "doc" =>
+        {
             let text = text.clone();
-            Some(if inner {
-                (Token::InnerDoc(text), 7)
-            } else {
-                (Token::Doc(text), 6)
-            })
+            Some(if inner { (Token::InnerDoc(text), 7) } else { (Token::Doc(text), 6) })
         }
         _ => None,
     }

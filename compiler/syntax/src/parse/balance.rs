@@ -37,10 +37,7 @@ struct Repair<'t> {
 
 /// Reports delimiters without partner, and inserts or removes what is needed to balance the rest.
 pub(crate) fn repair(tokens: &mut Tokens, text: &str) -> Repaired {
-    let (old, spans) = (
-        std::mem::take(&mut tokens.tokens),
-        std::mem::take(&mut tokens.spans),
-    );
+    let (old, spans) = (std::mem::take(&mut tokens.tokens), std::mem::take(&mut tokens.spans));
     let mut repair = Repair {
         text,
         tokens: Vec::with_capacity(old.len()),
@@ -69,15 +66,11 @@ impl Repair<'_> {
         match token {
             Token::OpenParen | Token::OpenBracket | Token::OpenBrace => {
                 let hash = *token == Token::OpenBracket && self.tokens.last() == Some(&Token::Hash);
-                let attribute = *token != Token::OpenBrace
-                    && (hash || self.stack.last().is_some_and(|o| o.attribute));
-                self.stack.push(Open {
-                    token: token.clone(),
-                    span,
-                    attribute,
-                });
+                let attribute = *token != Token::OpenBrace && (hash || self.stack.last().is_some_and(|o| o.attribute));
+                self.stack.push(Open { token: token.clone(), span, attribute });
             }
-            Token::Semi => self.end_lists_at_semicolon(all, at, span),
+            Token::Semi => self.end_lists(all, at, span, false),
+            Token::Eq | Token::PlusEq | Token::MinusEq | Token::StarEq | Token::SlashEq => self.end_lists(all, at, span, true),
             Token::Kernel | Token::Fn if self.starts_item(all, spans, at) => {
                 self.close_all(span.start(), "the next item starts here");
             }
@@ -90,16 +83,9 @@ impl Repair<'_> {
     /// Whether the `kernel` or `fn` at `at` starts an item although something is open.
     fn starts_item(&self, all: &[Token], spans: &[Span], at: usize) -> bool {
         let behind_end = at == 0
-            || matches!(
-                all[at - 1],
-                Token::CloseBrace
-                    | Token::Semi
-                    | Token::OpenBrace
-                    | Token::Doc(_)
-                    | Token::CloseBracket
-            );
-        let named = matches!(all.get(at + 1), Some(Token::Ident(_)))
-            && matches!(all.get(at + 2), Some(Token::Lt | Token::OpenParen));
+            || matches!(all[at - 1], Token::CloseBrace | Token::Semi | Token::OpenBrace | Token::Doc(_) | Token::CloseBracket);
+        let named =
+            matches!(all.get(at + 1), Some(Token::Ident(_))) && matches!(all.get(at + 2), Some(Token::Lt | Token::OpenParen));
         // Items start lines of their own; those indented as deep as their surroundings are nested on purpose and left to the parser.
         let Some(outermost) = self.stack.first() else {
             return false;
@@ -108,13 +94,13 @@ impl Repair<'_> {
         behind_end && named && !deeper && starts_line(self.text, spans[at])
     }
 
-    /// `;` ends `(` and `[` that are open, unless they are closed later on: then the parser says what is wrong.
-    fn end_lists_at_semicolon(&mut self, all: &[Token], at: usize, span: Span) {
-        if self
-            .stack
-            .last()
-            .is_none_or(|o| o.attribute || o.token == Token::OpenBrace)
-        {
+    /// `;` ends `(` and `[` that are open, an assignment the `[` of its place, unless they are closed later on: then the parser says what is
+    /// wrong.
+    fn end_lists(&mut self, all: &[Token], at: usize, span: Span, assignment: bool) {
+        if assignment && self.stack.last().is_none_or(|o| o.token != Token::OpenBracket) {
+            return;
+        }
+        if self.stack.last().is_none_or(|o| o.attribute || o.token == Token::OpenBrace) {
             return;
         }
         let mut depth = 0usize;
@@ -132,40 +118,25 @@ impl Repair<'_> {
             }
         }
         while let Some(open) = self.stack.pop_if(|o| o.token != Token::OpenBrace) {
-            self.unclosed(&open, span.start(), "missing in front of this `;`", false);
+            let place = self.spans.last().map_or(span.start(), |s| s.end());
+            let reason = if assignment { "missing in front of this assignment" } else { "missing in front of this `;`" };
+            self.unclosed(&open, place, reason, false);
         }
     }
 
     /// Reports an opening delimiter and closes it at `place`.
     fn unclosed(&mut self, open: &Open, place: Span, reason: &str, doubtful: bool) {
-        let closing = open
-            .token
-            .closing()
-            .expect("only opening delimiters are on the stack");
+        let closing = open.token.closing().expect("only opening delimiters are on the stack");
         let (open_text, close_text) = (text_of(&open.token), text_of(&closing));
-        let mut diagnostic =
-            Diagnostic::error(codes::UNCLOSED_DELIMITER, format!("unclosed `{open_text}`"))
-                .primary(open.span, format!("this `{open_text}` is not closed"))
-                .secondary(
-                    place,
-                    if doubtful {
-                        reason.to_string()
-                    } else {
-                        format!("`{close_text}` is {reason}")
-                    },
-                );
+        let mut diagnostic = Diagnostic::error(codes::UNCLOSED_DELIMITER, format!("unclosed `{open_text}`"))
+            .primary(open.span, format!("this `{open_text}` is not closed"))
+            .secondary(place, if doubtful { reason.to_string() } else { format!("`{close_text}` is {reason}") });
         if open.token == Token::OpenBrace
-            && let Some((from, to)) = self
-                .misaligned
-                .iter()
-                .find(|(from, to)| from.lo > open.span.lo && to.lo < place.lo)
+            && let Some((from, to)) = self.misaligned.iter().find(|(from, to)| from.lo > open.span.lo && to.lo < place.lo)
         {
             diagnostic = diagnostic
                 .secondary(*from, "this brace may be the one that is not closed ..")
-                .secondary(
-                    *to,
-                    ".. as this one, which closes it, is indented differently",
-                );
+                .secondary(*to, ".. as this one, which closes it, is indented differently");
         }
         if !doubtful {
             diagnostic = diagnostic.suggest(format!("insert `{close_text}`"), place, close_text);
@@ -178,10 +149,7 @@ impl Repair<'_> {
     }
 
     fn doubt(&mut self, from: u32) {
-        let first = self
-            .result
-            .doubtful_from
-            .map_or(from, |first| first.min(from));
+        let first = self.result.doubtful_from.map_or(from, |first| first.min(from));
         self.result.doubtful_from = Some(first);
     }
 
@@ -211,27 +179,18 @@ impl Repair<'_> {
             return self.push(closing.clone(), span);
         }
         let text = text_of(closing);
-        let mut diagnostic =
-            Diagnostic::error(codes::STRAY_CLOSING, format!("unexpected closing `{text}`"))
-                .primary(span, "nothing is open that this would close");
+        let mut diagnostic = Diagnostic::error(codes::STRAY_CLOSING, format!("unexpected closing `{text}`"))
+            .primary(span, "nothing is open that this would close");
         if let Some(open) = self.stack.pop_if(|o| o.token != Token::OpenBrace) {
-            let wanted = open
-                .token
-                .closing()
-                .expect("only opening delimiters are on the stack");
-            diagnostic =
-                Diagnostic::error(codes::STRAY_CLOSING, format!("mismatched closing `{text}`"))
-                    .primary(span, format!("`{}` is expected here", text_of(&wanted)))
-                    .secondary(
-                        open.span,
-                        format!("to close this `{}`", text_of(&open.token)),
-                    );
+            let wanted = open.token.closing().expect("only opening delimiters are on the stack");
+            diagnostic = Diagnostic::error(codes::STRAY_CLOSING, format!("mismatched closing `{text}`"))
+                .primary(span, format!("`{}` is expected here", text_of(&wanted)))
+                .secondary(open.span, format!("to close this `{}`", text_of(&open.token)));
             self.push(wanted, span);
         } else if let Some((from, to)) = self.misaligned.first() {
-            diagnostic = diagnostic.secondary(*from, "this brace ..").secondary(
-                *to,
-                ".. may be closed too early by this one, which is indented differently",
-            );
+            diagnostic = diagnostic
+                .secondary(*from, "this brace ..")
+                .secondary(*to, ".. may be closed too early by this one, which is indented differently");
         }
         self.result.diagnostics.push(diagnostic);
         self.doubt(span.lo);
@@ -245,21 +204,14 @@ impl Repair<'_> {
 
 /// Whether only blanks stand in front of `span` on its line. False where there is no text.
 fn starts_line(text: &str, span: Span) -> bool {
-    let before = text
-        .get(..span.lo as usize)
-        .and_then(|t| t.rsplit('\n').next());
+    let before = text.get(..span.lo as usize).and_then(|t| t.rsplit('\n').next());
     !text.is_empty() && before.is_some_and(|b| b.trim().is_empty())
 }
 
 /// Number of blanks at the start of the line of `span`.
 fn indent(text: &str, span: Span) -> usize {
-    let start = text
-        .get(..span.lo as usize)
-        .and_then(|t| t.rfind('\n'))
-        .map_or(0, |at| at + 1);
-    text.get(start..).map_or(0, |line| {
-        line.len() - line.trim_start_matches([' ', '\t']).len()
-    })
+    let start = text.get(..span.lo as usize).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
+    text.get(start..).map_or(0, |line| line.len() - line.trim_start_matches([' ', '\t']).len())
 }
 
 fn text_of(delimiter: &Token) -> &'static str {

@@ -31,10 +31,7 @@ pub(crate) fn check(tokens: &Tokens) -> Option<Diagnostic> {
     let mut level = Level::default();
     let mut previous = &Token::Semi;
     for (token, span) in tokens.tokens.iter().zip(&tokens.spans) {
-        let braced_constant = matches!(
-            previous,
-            Token::Lt | Token::Comma | Token::Eq | Token::PathSep
-        );
+        let braced_constant = matches!(previous, Token::Lt | Token::Comma | Token::Eq | Token::PathSep);
         previous = token;
         if std::mem::take(&mut level.after_block) && *token != Token::Else {
             level.own = 0;
@@ -48,23 +45,13 @@ pub(crate) fn check(tokens: &Tokens) -> Option<Diagnostic> {
             Token::OpenBrace if !braced_constant => {
                 // The head in front of a block is its neighbour, not its parent.
                 let base = level.base + level.chain + 2;
-                let inner = Level {
-                    base,
-                    block: true,
-                    ..Level::default()
-                };
+                let inner = Level { base, block: true, ..Level::default() };
                 open.push(std::mem::replace(&mut level, inner));
             }
             Token::OpenParen | Token::OpenBracket | Token::OpenBrace => {
                 level.own += 1;
                 let base = level.base + level.own;
-                open.push(std::mem::replace(
-                    &mut level,
-                    Level {
-                        base,
-                        ..Level::default()
-                    },
-                ));
+                open.push(std::mem::replace(&mut level, Level { base, ..Level::default() }));
             }
             closing if closing.is_closing() => {
                 let after_block = level.block;
@@ -86,12 +73,9 @@ pub(crate) fn check(tokens: &Tokens) -> Option<Diagnostic> {
         }
         if level.base + level.own > MAX_DEPTH {
             return Some(
-                Diagnostic::error(
-                    codes::TOO_DEEP,
-                    format!("nested more than {MAX_DEPTH} levels deep"),
-                )
-                .primary(*span, "this is too deep")
-                .help("give parts of it a name with `let`, or move them to a `fn`"),
+                Diagnostic::error(codes::TOO_DEEP, format!("nested more than {MAX_DEPTH} levels deep"))
+                    .primary(*span, "this is too deep")
+                    .help("give parts of it a name with `let`, or move them to a `fn`"),
             );
         }
     }

@@ -35,22 +35,20 @@ impl<'t> Site<'t> {
     }
 
     fn is_name(&self, offset: isize) -> bool {
-        matches!(
-            self.token(offset),
-            Some(Token::Ident(_) | Token::Kernel | Token::Grid | Token::Requires)
-        )
+        matches!(self.token(offset), Some(Token::Ident(_) | Token::Kernel | Token::Grid | Token::Requires))
     }
 
     /// The span of the token `offset` away.
     fn span_of(&self, offset: isize) -> Span {
-        match self
-            .at
-            .checked_add_signed(offset)
-            .and_then(|i| self.tokens.spans.get(i))
-        {
+        match self.at.checked_add_signed(offset).and_then(|i| self.tokens.spans.get(i)) {
             Some(span) => *span,
             None => self.tokens.file_span.end(),
         }
+    }
+
+    /// Whether the next token follows the unexpected one without a blank.
+    fn touches_next(&self) -> bool {
+        self.token(1).is_some() && self.span().hi == self.span_of(1).lo
     }
 
     /// The span of the unexpected token.
@@ -60,11 +58,7 @@ impl<'t> Site<'t> {
 
     /// The empty span right behind the token in front.
     fn behind_previous(&self) -> Span {
-        if self.at == 0 {
-            self.span().start()
-        } else {
-            self.span_of(-1).end()
-        }
+        if self.at == 0 { self.span().start() } else { self.span_of(-1).end() }
     }
 
     fn expects(&self, terminal: &str) -> bool {
@@ -76,9 +70,9 @@ impl<'t> Site<'t> {
         self.expects("int") && self.expects("not")
     }
 
-    /// Whether a complete expression stands in front.
+    /// Whether a complete expression stands in front. (On its way to the error the parser may have taken it for a part of an `||`.)
     fn expects_operator(&self) -> bool {
-        self.expects("*") && self.expects("+")
+        self.expects("||") || (self.expects("*") && self.expects("+"))
     }
 
     fn expects_type(&self) -> bool {
@@ -139,37 +133,21 @@ impl<'t> Site<'t> {
     }
 
     /// `error[code]: message` at the unexpected token.
-    fn error(
-        &self,
-        code: codes::Code,
-        message: impl Into<String>,
-        label: impl Into<String>,
-    ) -> Diagnostic {
+    fn error(&self, code: codes::Code, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
         Diagnostic::error(code, message).primary(self.span(), label)
     }
 
     /// What was found, in words.
     fn found_text(&self) -> String {
-        self.found()
-            .map_or("the end of the file".into(), |t| t.describe().into_owned())
+        self.found().map_or("the end of the file".into(), |t| t.describe().into_owned())
     }
 }
 
 /// The diagnostic for a token that does not fit.
 pub(crate) fn explain(tokens: &Tokens, unexpected: &Unexpected) -> Diagnostic {
-    let expected = unexpected
-        .expected
-        .iter()
-        .map(|t| t.trim_matches('"'))
-        .collect();
-    let site = Site {
-        tokens,
-        at: unexpected.at,
-        expected,
-    };
-    habits::explain(&site)
-        .or_else(|| structure::explain(&site))
-        .unwrap_or_else(|| general(&site))
+    let expected = unexpected.expected.iter().map(|t| t.trim_matches('"')).collect();
+    let site = Site { tokens, at: unexpected.at, expected };
+    habits::explain(&site).or_else(|| structure::explain(&site)).unwrap_or_else(|| general(&site))
 }
 
 /// What could stand at the place, in words: the kind of construct, or a few tokens.
@@ -184,31 +162,27 @@ fn expected_words(site: &Site<'_>) -> String {
     }
     if site.expects_operand() {
         words.push("an expression".into());
-        covered.extend([
-            "int", "float", "string", "true", "false", "None", "name", "kernel", "grid",
-            "requires", "not", "-", "(",
-        ]);
+        covered
+            .extend(["int", "float", "string", "true", "false", "None", "name", "kernel", "grid", "requires", "not", "-", "("]);
         covered.extend(["[", "if", "|", "_"]);
     } else if site.expects_operator() {
         words.push("an operator".into());
-        covered.extend([
-            "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">~", "==", "!=", "<", "<=", ">", ">=",
-            "&&", "||", "as",
-        ]);
-        covered.extend([
-            "[", ".", "::", "(", "..", "=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=",
-            ">>=",
-        ]);
+        covered.extend(["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">~", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "as"]);
+        covered.extend(["[", ".", "::", "(", "..", "=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="]);
     } else if site.expects_type() {
         words.push("a type".into());
-        covered.extend([
-            "_", "mut", "fn", "name", "kernel", "grid", "requires", "(", "[", "{", "int", "float",
-            "string", "-",
-        ]);
+        covered.extend(["_", "mut", "fn", "name", "kernel", "grid", "requires", "(", "[", "{", "int", "float", "string", "-"]);
         covered.extend(["true", "false"]);
+    } else if site.expects("name") && site.expects("mut") && site.expects("_") {
+        words.push("a name or a pattern such as `(a, b)`".into());
+        covered.extend(["name", "kernel", "grid", "requires", "mut", "_", "("]);
     } else if site.expects("name") {
         words.push("a name".into());
         covered.extend(["name", "kernel", "grid", "requires", "doc", "#"]);
+    }
+    if site.expects("?") && !site.expects_operand() {
+        // Behind a type: how it could go on is of no interest.
+        covered.extend(["::", "?", "<"]);
     }
     // Behind a complete expression or type what ends it is of interest, else the tokens themselves.
     for terminal in &site.expected {
@@ -240,9 +214,5 @@ fn expected_words(site: &Site<'_>) -> String {
 fn general(site: &Site<'_>) -> Diagnostic {
     let found = site.found_text();
     let expected = expected_words(site);
-    site.error(
-        codes::UNEXPECTED_TOKEN,
-        format!("expected {expected}, found {found}"),
-        format!("expected {expected}"),
-    )
+    site.error(codes::UNEXPECTED_TOKEN, format!("expected {expected}, found {found}"), format!("expected {expected}"))
 }
