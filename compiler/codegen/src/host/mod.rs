@@ -1,1 +1,3 @@
 //! The host back end.
+
+pub mod dot;

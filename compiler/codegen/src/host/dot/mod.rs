@@ -1,0 +1,189 @@
+//! `dot` on the CPU: packed, register-blocked matrix products as LLVM IR, for compile-time extents of any size.
+//!
+//! The scheme is that of GotoBLAS/BLIS (Van Zee & van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", ACM TOMS 41(3), 2015)
+//! at the scale of a tile: a block of B (`depth x N`) and of A (`M x depth`) are packed, then a micro-kernel runs over their pieces. Packing is where
+//! elements are converted (f16, bf16, f8 to f32, integers widened) and bounds are applied, so operands are asked for each element once.
+//! - [`source`]: what an operand is; [`Strided`] memory, or anything that can produce vectors of elements;
+//! - [`plan`]: block sizes from the processor and the extents;
+//! - `pack`, `transpose`, `compute`, `micro`: the pieces.
+//!
+//! Precision: products of f16, bf16 and f8 are exact and summed in f32; f32 and f64 use fused multiply-add where the processor has it; `tf32` rounds f32
+//! inputs to nearest even; `tf32x3` and `bf16x3` ask for at least that precision and get plain f32. Integer sums wrap.
+
+mod compute;
+pub mod emit;
+mod micro;
+mod pack;
+pub mod plan;
+pub mod source;
+mod transpose;
+
+#[cfg(test)]
+mod tests;
+
+use inkwell::values::PointerValue;
+use kiln_ir::ScalarType;
+use kiln_ir::ops::DotPrecision;
+
+use compute::Compute;
+use emit::{Emit, Result};
+use micro::Micro;
+use pack::{Form, Pack};
+use plan::{Machine, Plan, Run};
+use source::{Axis, Source};
+
+/// A dot to generate: `[m, k] x [k, n]`, extents at least 1.
+#[derive(Clone, Debug)]
+pub struct Dot {
+    m: u32,
+    n: u32,
+    compute: Compute,
+    precision: DotPrecision,
+    plan: Plan,
+}
+
+/// Where the sums live: a row-major buffer of the accumulator's type.
+#[derive(Clone, Copy, Debug)]
+pub struct Accumulator<'ctx> {
+    /// Element (0, 0).
+    pub ptr: PointerValue<'ctx>,
+    /// Distance of rows in elements.
+    pub row_stride: u32,
+    /// Overwrite what is there instead of adding to it.
+    pub fresh: bool,
+}
+
+impl Dot {
+    /// Plans a dot of elements `elem` summed in `acc`. `None` when there is no such dot on the CPU.
+    pub fn new(machine: Machine, [m, n, k]: [u32; 3], elem: ScalarType, acc: ScalarType, precision: DotPrecision) -> Option<Dot> {
+        let compute = Compute::of(elem, machine.i16_pairs).filter(|c| c.accumulates_in(acc))?;
+        Some(Dot { m, n, compute, precision, plan: Plan::new(machine, compute, m, n, k) })
+    }
+
+    /// Bytes of scratch memory, aligned to a vector, that [`Dot::emit`] needs while it runs.
+    pub fn scratch_bytes(&self) -> u64 {
+        let units = self.plan.max_depth().div_ceil(self.compute.group());
+        let a = u64::from(self.a_stride(Axis::Row, units)) * u64::from(units);
+        let a = a.max(u64::from(self.a_stride(Axis::Col, units)) * u64::from(self.m));
+        let b = u64::from(self.b_stride()) * u64::from(units);
+        (a + b) * u64::from(self.compute.bytes())
+    }
+
+    /// Emits `acc += a * b` (or `acc = a * b`) at the cursor.
+    pub fn emit<'ctx>(
+        &self,
+        e: &Emit<'_, 'ctx>,
+        a: &dyn Source<'ctx>,
+        b: &dyn Source<'ctx>,
+        acc: Accumulator<'ctx>,
+        scratch: PointerValue<'ctx>,
+    ) -> Result<()> {
+        for (number, &run) in self.plan.depth.iter().enumerate() {
+            let first_fresh = acc.fresh && number == 0;
+            if first_fresh && run.count > 1 {
+                // The first block is emitted apart from the loop over those that add.
+                self.block(e, a, b, acc, scratch, e.index(0), run.size)?;
+                e.repeat((run.count - 1).into(), 1, |i| {
+                    let from = e.mul_const(e.add_const(i, 1)?, run.size.into())?;
+                    self.block(e, a, b, Accumulator { fresh: false, ..acc }, scratch, from, run.size)
+                })?;
+                continue;
+            }
+            e.repeat(run.count.into(), 1, |i| {
+                let from = e.add_const(e.mul_const(i, run.size.into())?, run.start.into())?;
+                self.block(e, a, b, Accumulator { fresh: first_fresh, ..acc }, scratch, from, run.size)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// One block of k: pack both operands, then run the micro-kernel over their pieces.
+    #[allow(clippy::too_many_arguments)]
+    fn block<'ctx>(
+        &self,
+        e: &Emit<'_, 'ctx>,
+        a: &dyn Source<'ctx>,
+        b: &dyn Source<'ctx>,
+        acc: Accumulator<'ctx>,
+        scratch: PointerValue<'ctx>,
+        from: inkwell::values::IntValue<'ctx>,
+        depth: u32,
+    ) -> Result<()> {
+        let Dot { compute, precision, ref plan, .. } = *self;
+        let lanes = plan.lanes;
+        let units = depth.div_ceil(compute.group());
+        let unit = compute.unit(e);
+        let a_along = if a.contiguous() == Some(Axis::Row) { Axis::Row } else { Axis::Col };
+        let a_stride = self.a_stride(a_along, units);
+        let (a_form, a_row, a_step) = match a_along {
+            Axis::Row => (Form::DepthMajor { stride: a_stride }, 1, a_stride),
+            Axis::Col => (Form::OuterMajor { stride: a_stride }, a_stride, 1),
+        };
+        let b_step = self.b_stride();
+        let b_packed = scratch;
+        let a_packed = e.at_const(scratch, unit, u64::from(b_step) * u64::from(units))?;
+        let job = |source, depth_axis, outer, dst, form| Pack {
+            source,
+            depth_axis,
+            outer,
+            from,
+            depth,
+            compute,
+            precision,
+            lanes,
+            dst,
+            form,
+        };
+        job(b, Axis::Row, self.n, b_packed, Form::DepthMajor { stride: b_step }).emit(e)?;
+        job(a, Axis::Col, self.m, a_packed, a_form).emit(e)?;
+        for_pieces(e, &plan.cols, |col, cols| {
+            let b = e.at(b_packed, unit, col)?;
+            for_pieces(e, &plan.rows, |row, rows| {
+                let a = e.at(a_packed, unit, e.mul_const(row, a_row.into())?)?;
+                let c = e.at(acc.ptr, unit, e.add(e.mul_const(row, acc.row_stride.into())?, col)?)?;
+                let micro = Micro {
+                    compute,
+                    lanes,
+                    rows,
+                    cols,
+                    depth: units,
+                    a_row,
+                    a_step,
+                    b_step,
+                    c_row: acc.row_stride,
+                    fresh: acc.fresh,
+                };
+                e.call(micro.function(e)?, &[a.into(), b.into(), c.into()]).map(|_| ())
+            })
+        })
+    }
+
+    /// Units from one position to the next of packed A, which runs `along` one of its axes. An odd number of vectors keeps the rows that a micro-kernel
+    /// reads together in different sets of the cache.
+    fn a_stride(&self, along: Axis, units: u32) -> u32 {
+        odd_vectors(if along == Axis::Row { self.m } else { units }, self.plan.lanes)
+    }
+
+    fn b_stride(&self) -> u32 {
+        odd_vectors(self.n, self.plan.lanes)
+    }
+}
+
+/// `extent` rounded up to an odd number of vectors.
+fn odd_vectors(extent: u32, lanes: u32) -> u32 {
+    (extent.div_ceil(lanes) | 1) * lanes
+}
+
+/// `body(start, size)` for every piece, equal ones in a run-time loop.
+fn for_pieces<'ctx>(
+    e: &Emit<'_, 'ctx>,
+    runs: &[Run],
+    mut body: impl FnMut(inkwell::values::IntValue<'ctx>, u32) -> Result<()>,
+) -> Result<()> {
+    runs.iter().try_for_each(|run| {
+        e.repeat(run.count.into(), 1, |i| {
+            let start = e.add_const(e.mul_const(i, run.size.into())?, run.start.into())?;
+            body(start, run.size)
+        })
+    })
+}

@@ -1,0 +1,81 @@
+//! Choosing the blocks of a dot for a processor: how many rows and vectors the micro-kernel holds, how deep a block is, what is packed and where.
+
+use super::compute::Compute;
+
+/// What the generator needs to know of the processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Bytes of a vector register: 16, 32 or 64.
+    pub vector_bytes: u32,
+    /// Vector registers.
+    pub registers: u32,
+    /// Whether pairs of i16 are multiplied and added in one instruction on vectors of this width (x86 with AVX2, for 64 bytes with AVX-512BW).
+    pub i16_pairs: bool,
+}
+
+/// Elements of k in a block at most: a panel of B of two vectors then takes 32 KiB of the first-level cache.
+const DEPTH: u32 = 256;
+
+/// A run of equal pieces of an axis: `count` pieces of `size`, from position `start`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Where the first piece begins.
+    pub start: u32,
+    /// Extent of a piece.
+    pub size: u32,
+    /// Number of pieces.
+    pub count: u32,
+}
+
+/// The blocks of a dot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Units in a vector.
+    pub lanes: u32,
+    /// The rows, in pieces of a micro-kernel.
+    pub rows: Vec<Run>,
+    /// The columns, in pieces of a micro-kernel.
+    pub cols: Vec<Run>,
+    /// k in elements, in pieces that are packed at once.
+    pub depth: Vec<Run>,
+}
+
+impl Plan {
+    /// Blocks for a product of `m x k` by `k x n`.
+    pub fn new(machine: Machine, compute: Compute, m: u32, n: u32, k: u32) -> Plan {
+        let lanes = machine.vector_bytes / compute.bytes();
+        let vectors = n.div_ceil(lanes);
+        // Two vectors of B and one of A live beside the sums. Few rows leave room for more vectors, which hides the latency of the sums.
+        let room = machine.registers - 1;
+        let wide = (2..=4).rev().find(|w| m * w + w <= room).unwrap_or(2).min(vectors);
+        let most_rows = (room - wide) / wide;
+        let depth = match k {
+            0..=384 => vec![Run { start: 0, size: k, count: 1 }],
+            _ => pieces_of(k, DEPTH),
+        };
+        Plan { lanes, rows: balanced(m, most_rows), cols: pieces_of(n, wide * lanes), depth }
+    }
+
+    /// Elements of k packed at once at most.
+    pub fn max_depth(&self) -> u32 {
+        self.depth.iter().map(|run| run.size).max().unwrap_or(0)
+    }
+}
+
+/// Pieces of at most `most`, their sizes differing by 1 at most: a small leftover would run at the speed of its latency.
+fn balanced(extent: u32, most: u32) -> Vec<Run> {
+    let pieces = extent.div_ceil(most);
+    let (small, larger) = (extent / pieces, extent % pieces);
+    let runs = [
+        Run { start: 0, size: small + 1, count: larger },
+        Run { start: larger * (small + 1), size: small, count: pieces - larger },
+    ];
+    runs.into_iter().filter(|run| run.count > 0).collect()
+}
+
+/// Pieces of `size` and the rest.
+fn pieces_of(extent: u32, size: u32) -> Vec<Run> {
+    let whole = extent / size;
+    let runs = [Run { start: 0, size, count: whole }, Run { start: whole * size, size: extent % size, count: 1 }];
+    runs.into_iter().filter(|run| run.count > 0 && run.size > 0).collect()
+}

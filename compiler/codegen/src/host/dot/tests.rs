@@ -1,0 +1,364 @@
+//! Every element type, extents around the blocks' edges, any strides and bounds, against f64 and i64 references; the shuffles against plain loops.
+
+use half::{bf16, f16};
+use inkwell::OptimizationLevel;
+use inkwell::attributes::AttributeLoc;
+use inkwell::context::Context;
+use inkwell::execution_engine::{ExecutionEngine, JitFunction};
+use inkwell::module::Module;
+use inkwell::passes::PassBuilderOptions;
+use inkwell::targets::{CodeModel, InitializationConfig, RelocMode, Target, TargetMachine};
+
+use super::source::{Strided, Valid};
+use super::*;
+
+/// `fn(a, b, c, scratch, numbers)`: numbers are, for A then B: row stride, column stride, lo and hi of rows, lo and hi of columns.
+type Entry = unsafe extern "C" fn(*const u8, *const u8, *mut u8, *mut u8, *const i64);
+
+/// One operand of a test: bytes of a matrix with strides, the contiguous axis told to the generator, bounds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Layout {
+    transposed: bool,
+    /// Elements between neighbours along the fast axis; above 1 nothing is contiguous.
+    gap: usize,
+    valid: Option<[[i64; 2]; 2]>,
+}
+
+struct Jit<'ctx> {
+    _engine: ExecutionEngine<'ctx>,
+    entry: JitFunction<'ctx, Entry>,
+    scratch: Vec<u128>,
+}
+
+fn machine_of(features: &str) -> Machine {
+    let has = |name: &str| features.split(',').any(|f| f == format!("+{name}"));
+    if has("avx512f") {
+        Machine { vector_bytes: 64, registers: 32, i16_pairs: has("avx512bw") }
+    } else if has("avx2") {
+        Machine { vector_bytes: 32, registers: 16, i16_pairs: true }
+    } else {
+        Machine { vector_bytes: 16, registers: if cfg!(target_arch = "aarch64") { 32 } else { 16 }, i16_pairs: has("sse2") }
+    }
+}
+
+fn host_features() -> String {
+    TargetMachine::get_host_cpu_features().to_string()
+}
+
+/// Compiles a dot for this processor.
+#[allow(clippy::too_many_arguments)]
+fn compile<'ctx>(
+    context: &'ctx Context,
+    machine: Machine,
+    mnk: [u32; 3],
+    elem: ScalarType,
+    acc: ScalarType,
+    precision: DotPrecision,
+    layouts: [Layout; 2],
+    fresh: bool,
+) -> Jit<'ctx> {
+    let module = context.create_module("dot");
+    let builder = context.create_builder();
+    let ptr = context.ptr_type(Default::default());
+    let function = module.add_function("entry", context.void_type().fn_type(&[ptr.into(); 5], false), None);
+    builder.position_at_end(context.append_basic_block(function, "entry"));
+    let e = Emit { context, module: &module, builder: &builder };
+    let param = |n| function.get_nth_param(n).unwrap().into_pointer_value();
+    let number = |n: u64| {
+        let at = e.at_const(param(4), e.index_type().into(), n).unwrap();
+        e.load(e.index_type(), at, 8).unwrap().into_int_value()
+    };
+    let [m, n, k] = mnk;
+    let operand = |which: usize, extents: [u32; 2]| {
+        let first = which as u64 * 6;
+        let valid = |axis: usize| {
+            layouts[which].valid.map(|_| {
+                let at = first + 2 + 2 * axis as u64;
+                Valid::new(&e, number(at), number(at + 1), extents[axis]).unwrap()
+            })
+        };
+        Strided {
+            elem,
+            extents,
+            ptr: param(which as u32),
+            strides: [number(first), number(first + 1)],
+            contiguous: match layouts[which] {
+                Layout { gap: 2.., .. } => None,
+                Layout { transposed: true, .. } => Some(Axis::Row),
+                _ => Some(Axis::Col),
+            },
+            valid: [valid(0), valid(1)],
+            other: None,
+        }
+    };
+    let (a, b) = (operand(0, [m, k]), operand(1, [k, n]));
+    let dot = Dot::new(machine, mnk, elem, acc, precision).expect("a supported dot");
+    let accumulator = Accumulator { ptr: param(2), row_stride: n, fresh };
+    dot.emit(&e, &a, &b, accumulator, param(3)).unwrap();
+    builder.build_return(None).unwrap();
+    module.verify().unwrap_or_else(|text| panic!("{}\n{}", text.to_string(), module.print_to_string().to_string()));
+    let engine = jit(context, &module);
+    let entry = unsafe { engine.get_function("entry") }.unwrap();
+    Jit { _engine: engine, entry, scratch: vec![0; dot.scratch_bytes() as usize / 16 + 4] }
+}
+
+fn jit<'ctx>(context: &'ctx Context, module: &Module<'ctx>) -> ExecutionEngine<'ctx> {
+    Target::initialize_native(&InitializationConfig::default()).unwrap();
+    let triple = TargetMachine::get_default_triple();
+    let cpu = TargetMachine::get_host_cpu_name().to_string();
+    let features = host_features();
+    for function in module.get_functions() {
+        for (key, value) in [("target-cpu", &cpu), ("target-features", &features)] {
+            function.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
+        }
+    }
+    let target = Target::from_triple(&triple).unwrap();
+    let machine = target
+        .create_target_machine(&triple, &cpu, &features, OptimizationLevel::Default, RelocMode::PIC, CodeModel::Default)
+        .unwrap();
+    module.set_triple(&triple);
+    module.set_data_layout(&machine.get_target_data().get_data_layout());
+    module
+        .run_passes(
+            "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm))",
+            &machine,
+            PassBuilderOptions::create(),
+        )
+        .unwrap();
+    module.create_jit_execution_engine(OptimizationLevel::Default).unwrap()
+}
+
+/// Pseudo-random small numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+}
+
+/// A number of `elem` as bytes and as the f64 it stands for. Integers use the whole range of 8 bits.
+fn random_element(elem: ScalarType, numbers: &mut Numbers) -> (Vec<u8>, f64) {
+    use ScalarType::*;
+    let unit = numbers.next() as f64 / (1u64 << 31) as f64 * 2.0 - 1.0;
+    let byte = numbers.next() as u8;
+    match elem {
+        F32 => ((unit as f32).to_le_bytes().into(), f64::from(unit as f32)),
+        F64 => (unit.to_le_bytes().into(), unit),
+        F16 => (f16::from_f64(unit).to_le_bytes().into(), f16::from_f64(unit).to_f64()),
+        BF16 => (bf16::from_f64(unit).to_le_bytes().into(), bf16::from_f64(unit).to_f64()),
+        I8 => (vec![byte], f64::from(byte as i8)),
+        U8 => (vec![byte], f64::from(byte)),
+        I32 => (i32::from(byte as i8).to_le_bytes().into(), f64::from(byte as i8)),
+        I64 => (i64::from(byte as i8).to_le_bytes().into(), f64::from(byte as i8)),
+        F8E4M3 => {
+            let byte = if byte & 0x7f == 0x7f { 0x08 } else { byte };
+            (vec![byte], e4m3(byte))
+        }
+        F8E5M2 => {
+            let byte = if byte & 0x7c == 0x7c { 0x3c } else { byte };
+            (vec![byte], f16::from_bits(u16::from(byte) << 8).to_f64())
+        }
+        other => panic!("no random {other}"),
+    }
+}
+
+/// The definition of e4m3, for finite values.
+fn e4m3(byte: u8) -> f64 {
+    let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(byte >> 3 & 15), f64::from(byte & 7) / 8.0);
+    sign * if exponent == 0 { fraction * 2f64.powi(-6) } else { (1.0 + fraction) * 2f64.powi(exponent - 7) }
+}
+
+/// An operand's bytes, its strides and its values with those out of bounds as 0.
+fn random_matrix(elem: ScalarType, extents: [usize; 2], layout: Layout, numbers: &mut Numbers) -> (Vec<u8>, [i64; 2], Vec<f64>) {
+    let gap = layout.gap.max(1);
+    let [rows, cols] = extents;
+    let strides = if layout.transposed { [gap, rows * gap + 3] } else { [cols * gap + 3, gap] };
+    let size = elem.bytes() as usize;
+    let mut bytes = vec![0u8; ((rows - 1) * strides[0] + (cols - 1) * strides[1] + 1) * size];
+    let mut values = vec![0.0; rows * cols];
+    for r in 0..rows {
+        for c in 0..cols {
+            let (element, value) = random_element(elem, numbers);
+            let at = (r * strides[0] + c * strides[1]) * size;
+            bytes[at..at + size].copy_from_slice(&element);
+            let inside = layout
+                .valid
+                .is_none_or(|[rows, cols]| (rows[0]..rows[1]).contains(&(r as i64)) && (cols[0]..cols[1]).contains(&(c as i64)));
+            values[r * cols + c] = if inside { value } else { 0.0 };
+        }
+    }
+    (bytes, strides.map(|s| s as i64), values)
+}
+
+/// Runs one dot and compares it with the reference.
+fn check(elem: ScalarType, mnk: [u32; 3], layouts: [Layout; 2], fresh: bool) {
+    check_on(machine_of(&host_features()), elem, mnk, layouts, fresh)
+}
+
+fn check_on(machine: Machine, elem: ScalarType, mnk: [u32; 3], layouts: [Layout; 2], fresh: bool) {
+    let [m, n, k] = mnk.map(|d| d as usize);
+    let mut numbers = Numbers(m as u64 * 1_000_003 + n as u64 * 1009 + k as u64);
+    let (a_bytes, a_strides, a) = random_matrix(elem, [m, k], layouts[0], &mut numbers);
+    let (b_bytes, b_strides, b) = random_matrix(elem, [k, n], layouts[1], &mut numbers);
+    let acc = elem.acc();
+    let acc = if acc == ScalarType::U32 { ScalarType::I32 } else { acc };
+    let context = Context::create();
+    let mut jit = compile(&context, machine, mnk, elem, acc, DotPrecision::Ieee, layouts, fresh);
+    let size = acc.bytes() as usize;
+    // One row past the end must stay untouched.
+    let start = |i: usize| (i % 17) as f64 - 8.0;
+    let mut c: Vec<u8> = (0..(m + 1) * n)
+        .flat_map(|i| match acc {
+            ScalarType::F32 => (start(i) as f32).to_le_bytes().to_vec(),
+            ScalarType::F64 => start(i).to_le_bytes().to_vec(),
+            ScalarType::I32 => (start(i) as i32).to_le_bytes().to_vec(),
+            _ => (start(i) as i64).to_le_bytes().to_vec(),
+        })
+        .collect();
+    let bounds = |layout: Layout| layout.valid.unwrap_or_default().concat();
+    let mut args = a_strides.to_vec();
+    args.extend(bounds(layouts[0]));
+    args.extend(b_strides);
+    args.extend(bounds(layouts[1]));
+    let scratch = jit.scratch.as_mut_ptr().cast::<u8>();
+    let scratch = scratch.wrapping_add(scratch.align_offset(64));
+    unsafe { jit.entry.call(a_bytes.as_ptr(), b_bytes.as_ptr(), c.as_mut_ptr(), scratch, args.as_ptr()) };
+    for i in 0..(m + 1) * n {
+        let bytes = &c[i * size..(i + 1) * size];
+        let got = match acc {
+            ScalarType::F32 => f64::from(f32::from_le_bytes(bytes.try_into().unwrap())),
+            ScalarType::F64 => f64::from_le_bytes(bytes.try_into().unwrap()),
+            ScalarType::I32 => f64::from(i32::from_le_bytes(bytes.try_into().unwrap())),
+            _ => i64::from_le_bytes(bytes.try_into().unwrap()) as f64,
+        };
+        let (r, col) = (i / n, i % n);
+        if r == m {
+            assert_eq!(got, start(i), "{elem} {mnk:?} {layouts:?}: wrote past the accumulator");
+            continue;
+        }
+        let from = if fresh { 0.0 } else { start(i) };
+        let terms = || (0..k).map(|x| a[r * k + x] * b[x * n + col]);
+        let want = from + terms().sum::<f64>();
+        let magnitude = from.abs() + terms().map(f64::abs).sum::<f64>();
+        let unit = match acc {
+            ScalarType::F32 => f64::from(f32::EPSILON) / 2.0,
+            ScalarType::F64 => f64::EPSILON / 2.0,
+            _ => 0.0,
+        };
+        // The bound of a sum of k + 1 terms taken in any order (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1).
+        let bound = (k + 2) as f64 * unit * magnitude;
+        assert!((got - want).abs() <= bound, "{elem} {mnk:?} {layouts:?} ({r}, {col}): {got}, expected {want} within {bound:e}");
+    }
+}
+
+const PLAIN: [Layout; 2] = [Layout { transposed: false, gap: 1, valid: None }; 2];
+
+#[test]
+fn every_type_at_odd_extents() {
+    use ScalarType::*;
+    for elem in [F32, F64, F16, BF16, F8E4M3, F8E5M2, I8, U8, I32, I64] {
+        for mnk in [[1, 1, 1], [2, 3, 5], [17, 33, 9], [31, 70, 67]] {
+            check(elem, mnk, PLAIN, false);
+        }
+    }
+}
+
+#[test]
+fn extents_around_the_blocks() {
+    for m in [1, 2, 13, 14, 15, 29] {
+        for n in [1, 15, 16, 17, 33, 48, 65] {
+            check(ScalarType::F32, [m, n, 1 + (m * n) % 70], PLAIN, (m + n) % 2 == 0);
+        }
+    }
+    for k in [1, 3, 4, 7, 8, 11, 256, 384, 385, 512, 777] {
+        check(ScalarType::F32, [5, 20, k], PLAIN, true);
+        check(ScalarType::I8, [5, 20, k], PLAIN, true);
+    }
+}
+
+#[test]
+fn any_strides() {
+    for elem in [ScalarType::F32, ScalarType::F64, ScalarType::BF16, ScalarType::I8] {
+        for a in [Layout { transposed: true, gap: 1, valid: None }, Layout { transposed: false, gap: 3, valid: None }] {
+            for b in [Layout { transposed: true, gap: 1, valid: None }, Layout { transposed: true, gap: 2, valid: None }] {
+                check(elem, [19, 37, 43], [a, b], false);
+                check(elem, [16, 64, 32], [b, a], true);
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_read_zero() {
+    let cases =
+        [[[0, 10], [0, 20]], [[-3, 100], [4, 17]], [[5, 5], [0, 9]], [[9, 2], [0, 9]], [[-9, -2], [50, 90]], [[0, 33], [0, 40]]];
+    for elem in [ScalarType::F32, ScalarType::F16, ScalarType::I8] {
+        for valid in cases {
+            for transposed in [false, true] {
+                for gap in [1, 2] {
+                    let bounded = Layout { transposed, gap, valid: Some(valid) };
+                    check(elem, [33, 24, 40], [bounded, PLAIN[1]], false);
+                    check(elem, [24, 40, 33], [PLAIN[0], bounded], false);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn narrower_vectors() {
+    let features = host_features();
+    if !cfg!(target_arch = "x86_64") || !features.split(',').any(|f| f == "+avx2") {
+        return;
+    }
+    for machine in [
+        Machine { vector_bytes: 32, registers: 16, i16_pairs: true },
+        Machine { vector_bytes: 16, registers: 32, i16_pairs: false },
+        Machine { vector_bytes: 16, registers: 16, i16_pairs: true },
+    ] {
+        for elem in [ScalarType::F32, ScalarType::F64, ScalarType::I8, ScalarType::F8E4M3] {
+            for transposed in [false, true] {
+                check_on(machine, elem, [20, 43, 37], [Layout { transposed, gap: 1, valid: None }; 2], false);
+            }
+        }
+    }
+}
+
+#[test]
+fn tf32_rounds_to_nearest_even() {
+    let context = Context::create();
+    let machine = machine_of(&host_features());
+    let mut jit = compile(&context, machine, [1, 1, 1], ScalarType::F32, ScalarType::F32, DotPrecision::Tf32, PLAIN, true);
+    let ulp = f32::EPSILON;
+    let step = 2f32.powi(-10);
+    let cases = [
+        (1.0 + step / 2.0, 1.0),
+        (1.0 + step / 2.0 + ulp, 1.0 + step),
+        (1.0 + step * 1.5, 1.0 + 2.0 * step),
+        (-1.0 - step * 1.5 + ulp, -1.0 - step),
+        (f32::MAX, f32::INFINITY),
+        (f32::INFINITY, f32::INFINITY),
+    ];
+    for (input, want) in cases {
+        let mut c = [0f32];
+        let args = [1i64; 12];
+        let scratch = jit.scratch.as_mut_ptr().cast::<u8>();
+        let scratch = scratch.wrapping_add(scratch.align_offset(64));
+        let (a, b) = ([input], [1f32]);
+        unsafe { jit.entry.call(a.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
+        assert_eq!(c[0], want, "tf32 of {input}");
+        let nan = [f32::from_bits(0x7fff_ffff)];
+        unsafe { jit.entry.call(nan.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
+        assert!(c[0].is_nan());
+    }
+}
+
+#[test]
+fn unsupported_dots_are_refused() {
+    let machine = machine_of(&host_features());
+    assert!(Dot::new(machine, [4, 4, 4], ScalarType::Bool, ScalarType::I32, DotPrecision::Ieee).is_none());
+    assert!(Dot::new(machine, [4, 4, 4], ScalarType::F16, ScalarType::F16, DotPrecision::Ieee).is_none());
+}
