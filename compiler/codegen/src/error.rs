@@ -24,7 +24,13 @@ pub enum CodegenError {
 
 impl CodegenError {
     /// A refusal located at an instruction.
-    pub(crate) fn unsupported(module: &Module, func: &Function, inst: Inst, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(
+        module: &Module,
+        func: &Function,
+        inst: Inst,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         let loc = func.locs[inst];
         CodegenError::Unsupported { code, message: message.into(), place: module.describe(loc), loc }
     }

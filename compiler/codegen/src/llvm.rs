@@ -12,6 +12,9 @@ pub(crate) use llvm_sys::LLVMAtomicRMWBinOp as RmwOp;
 pub(crate) use llvm_sys::LLVMIntPredicate as IntPred;
 pub(crate) use llvm_sys::LLVMRealPredicate as FloatPred;
 
+/// `fastcc` in LLVM's numbering.
+const FAST_CONVENTION: u32 = 8;
+
 /// An LLVM value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Val(pub LLVMValueRef);
@@ -227,8 +230,13 @@ impl Llvm {
     }
     pub fn add_fn_attr(&self, func: Val, name: &str, value: &str) {
         unsafe {
-            let attr =
-                LLVMCreateStringAttribute(self.context, name.as_ptr().cast(), name.len() as u32, value.as_ptr().cast(), value.len() as u32);
+            let attr = LLVMCreateStringAttribute(
+                self.context,
+                name.as_ptr().cast(),
+                name.len() as u32,
+                value.as_ptr().cast(),
+                value.len() as u32,
+            );
             LLVMAddAttributeAtIndex(func.0, u32::MAX, attr);
         }
     }
@@ -244,6 +252,30 @@ impl Llvm {
         unsafe {
             let kind = LLVMGetEnumAttributeKindForName(name.as_ptr().cast(), name.len());
             LLVMAddAttributeAtIndex(func.0, index + 1, LLVMCreateEnumAttribute(self.context, kind, 0));
+        }
+    }
+    /// The function of that name, if the module has one.
+    pub fn named_function(&self, name: &str) -> Option<Val> {
+        let name = CString::new(name).unwrap_or_default();
+        let func = unsafe { LLVMGetNamedFunction(self.module, name.as_ptr()) };
+        (!func.is_null()).then_some(Val(func))
+    }
+    /// Gives a function the fast calling convention; [`Llvm::call_fast`] calls it.
+    pub fn set_fast_convention(&self, func: Val) {
+        unsafe { LLVMSetFunctionCallConv(func.0, FAST_CONVENTION) }
+    }
+    /// Room for one value on the stack, allocated once a call of the current function.
+    pub fn stack_slot(&self, ty: Ty) -> Val {
+        unsafe {
+            let here = LLVMGetInsertBlock(self.builder);
+            let entry = LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here));
+            match LLVMGetFirstInstruction(entry) {
+                first if first.is_null() => LLVMPositionBuilderAtEnd(self.builder, entry),
+                first => LLVMPositionBuilderBefore(self.builder, first),
+            }
+            let slot = LLVMBuildAlloca(self.builder, ty.0, c"".as_ptr());
+            LLVMPositionBuilderAtEnd(self.builder, here);
+            Val(slot)
         }
     }
     pub fn param(&self, func: Val, index: u32) -> Val {
@@ -505,7 +537,10 @@ impl Llvm {
         }
         if n == 1 {
             let ty = self.vec(self.ty(a), indices.len() as u32);
-            return indices.iter().enumerate().fold(self.poison(ty), |v, (at, &i)| self.insert(v, if i == 0 { a } else { b }, at as u32));
+            return indices
+                .iter()
+                .enumerate()
+                .fold(self.poison(ty), |v, (at, &i)| self.insert(v, if i == 0 { a } else { b }, at as u32));
         }
         let mask: Vec<_> = indices.iter().map(|&i| self.int(self.i32(), i64::from(i))).collect();
         Val(unsafe { LLVMBuildShuffleVector(self.builder, a.0, b.0, self.const_vec(&mask).0, c"".as_ptr()) })
@@ -613,6 +648,12 @@ impl Llvm {
     pub fn call(&self, ty: Ty, func: Val, args: &[Val]) -> Val {
         let mut raw: Vec<_> = args.iter().map(|v| v.0).collect();
         Val(unsafe { LLVMBuildCall2(self.builder, ty.0, func.0, raw.as_mut_ptr(), raw.len() as u32, c"".as_ptr()) })
+    }
+    /// Calls a function that has the fast calling convention.
+    pub fn call_fast(&self, ty: Ty, func: Val, args: &[Val]) -> Val {
+        let call = self.call(ty, func, args);
+        unsafe { LLVMSetInstructionCallConv(call.0, FAST_CONVENTION) };
+        call
     }
     /// The module as text.
     pub fn text(&self) -> String {

@@ -1,3 +1,3 @@
 //! The host back end.
 
-pub mod dot;
+pub(crate) mod dot;

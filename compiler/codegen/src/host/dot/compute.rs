@@ -1,18 +1,16 @@
 //! What a dot is computed in, and how elements become that: widening, f8 decoding, tf32 rounding. All conversions are exact but tf32's, which
 //! rounds to nearest even.
 
-use inkwell::IntPredicate;
-use inkwell::types::{BasicTypeEnum, VectorType};
-use inkwell::values::VectorValue;
 use kiln_ir::ScalarType;
 use kiln_ir::ops::DotPrecision;
 
-use super::emit::{Emit, Result, vector_of};
+use super::emit::Emit;
+use crate::llvm::{FloatPred, IntPred, Ty, Val};
 
 /// What the products and sums of a dot are made in. A *unit* is what one broadcast or one lane of a packed operand holds: `group()` neighbouring
 /// elements along k, together as wide as the accumulator.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Compute {
+pub(crate) enum Compute {
     /// Fused multiply-add in f32.
     F32,
     /// Fused multiply-add in f64.
@@ -63,159 +61,112 @@ impl Compute {
     }
 
     /// The LLVM type of units and accumulators.
-    pub fn unit<'ctx>(self, e: &Emit<'_, 'ctx>) -> BasicTypeEnum<'ctx> {
+    pub fn unit(self, e: &Emit<'_>) -> Ty {
         match self {
-            Compute::F32 => e.context.f32_type().into(),
-            Compute::F64 => e.context.f64_type().into(),
-            Compute::I32 | Compute::I16Pairs => e.context.i32_type().into(),
-            Compute::I64 => e.context.i64_type().into(),
+            Compute::F32 => e.f32(),
+            Compute::F64 => e.f64(),
+            Compute::I32 | Compute::I16Pairs => e.i32(),
+            Compute::I64 => e.i64(),
         }
     }
 
     /// A vector of units.
-    pub fn vector<'ctx>(self, e: &Emit<'_, 'ctx>, lanes: u32) -> VectorType<'ctx> {
-        vector_of(self.unit(e), lanes)
+    pub fn vector(self, e: &Emit<'_>, lanes: u32) -> Ty {
+        e.vec(self.unit(e), lanes)
     }
 
     /// `acc + a * b` on vectors of units.
-    pub fn multiply_add<'ctx>(
-        self,
-        e: &Emit<'_, 'ctx>,
-        a: VectorValue<'ctx>,
-        b: VectorValue<'ctx>,
-        acc: VectorValue<'ctx>,
-    ) -> Result<VectorValue<'ctx>> {
+    pub fn multiply_add(self, e: &Emit<'_>, a: Val, b: Val, acc: Val) -> Val {
         match self {
-            Compute::F32 | Compute::F64 => {
-                let value = e.intrinsic("llvm.fmuladd", &[acc.get_type().into()], &[a.into(), b.into(), acc.into()])?;
-                Ok(value.expect("fmuladd has a result").into_vector_value())
-            }
-            Compute::I32 | Compute::I64 => {
-                let product = e.builder.build_int_mul(a, b, "")?;
-                e.builder.build_int_add(acc, product, "")
-            }
+            Compute::F32 | Compute::F64 => e.intrinsic("llvm.fmuladd", &[e.ty(acc)], &[a, b, acc]),
+            Compute::I32 | Compute::I64 => e.add(acc, e.mul(a, b)),
             Compute::I16Pairs => {
                 // LLVM joins the two to vpdpwssd where the processor has it.
-                let lanes = acc.get_type().get_size();
+                let lanes = e.lanes(acc);
                 let name = match lanes {
                     4 => "llvm.x86.sse2.pmadd.wd",
                     8 => "llvm.x86.avx2.pmadd.wd",
                     16 => "llvm.x86.avx512.pmaddw.d.512",
                     _ => panic!("no pair multiplication of {lanes} lanes"),
                 };
-                let pairs = e.context.i16_type().vec_type(2 * lanes);
-                let sum = e.intrinsic(name, &[], &[e.bitcast(a, pairs)?.into(), e.bitcast(b, pairs)?.into()])?;
-                e.builder.build_int_add(acc, sum.expect("pmaddwd has a result").into_vector_value(), "")
+                let pairs = e.vec(e.int_ty(16), 2 * lanes);
+                e.add(acc, e.intrinsic(name, &[], &[e.bitcast(a, pairs), e.bitcast(b, pairs)]))
             }
         }
     }
 
     /// Elements of a source as they are packed: f32, f64, i32, i64, or i16 for pairs.
-    pub fn widen<'ctx>(
-        self,
-        e: &Emit<'_, 'ctx>,
-        v: VectorValue<'ctx>,
-        elem: ScalarType,
-        precision: DotPrecision,
-    ) -> Result<VectorValue<'ctx>> {
-        let lanes = v.get_type().get_size();
-        let b = e.builder;
+    pub fn widen(self, e: &Emit<'_>, v: Val, elem: ScalarType, precision: DotPrecision) -> Val {
         match self {
             Compute::F32 => match elem {
-                ScalarType::F16 => b.build_float_ext(v, e.context.f32_type().vec_type(lanes), ""),
+                ScalarType::F16 => e.fpext(v, e.shaped(e.f32(), v)),
                 ScalarType::BF16 => widen_bf16(e, v),
                 ScalarType::F8E4M3 => decode_e4m3(e, v),
                 ScalarType::F8E5M2 => decode_e5m2(e, v),
                 _ if precision == DotPrecision::Tf32 => round_tf32(e, v),
-                _ => Ok(v),
+                _ => v,
             },
-            Compute::F64 => Ok(v),
+            Compute::F64 => v,
             Compute::I32 | Compute::I64 | Compute::I16Pairs => {
                 let to = match self {
-                    Compute::I16Pairs => e.context.i16_type(),
-                    Compute::I64 => e.context.i64_type(),
-                    _ => e.context.i32_type(),
+                    Compute::I16Pairs => e.int_ty(16),
+                    Compute::I64 => e.i64(),
+                    _ => e.i32(),
                 };
-                let to = to.vec_type(lanes);
-                if to == v.get_type() {
-                    Ok(v)
-                } else if elem.is_signed_int() {
-                    b.build_int_s_extend(v, to, "")
-                } else {
-                    b.build_int_z_extend(v, to, "")
-                }
+                let to = e.shaped(to, v);
+                if elem.is_signed_int() { e.sext(v, to) } else { e.zext(v, to) }
             }
         }
     }
 }
 
-/// The LLVM type in which elements are read: f8 as i8, everything else as itself.
-pub fn storage<'ctx>(e: &Emit<'_, 'ctx>, elem: ScalarType) -> BasicTypeEnum<'ctx> {
+/// The LLVM type in which elements are read: f8 and bf16 as integers, everything else as itself.
+pub(crate) fn storage(e: &Emit<'_>, elem: ScalarType) -> Ty {
     use ScalarType::*;
     match elem {
-        Bool | I8 | U8 | F8E4M3 | F8E5M2 => e.context.i8_type().into(),
-        I16 | U16 => e.context.i16_type().into(),
-        I32 | U32 => e.context.i32_type().into(),
-        I64 | U64 | Index => e.context.i64_type().into(),
-        F16 => e.context.f16_type().into(),
-        BF16 => e.context.bf16_type().into(),
-        F32 => e.context.f32_type().into(),
-        F64 => e.context.f64_type().into(),
+        Bool | I8 | U8 | F8E4M3 | F8E5M2 => e.i8(),
+        I16 | U16 | BF16 => e.int_ty(16),
+        I32 | U32 => e.i32(),
+        I64 | U64 | Index => e.i64(),
+        F16 => e.f16(),
+        F32 => e.f32(),
+        F64 => e.f64(),
     }
 }
 
-/// An integer constant in every lane.
-fn int_splat<'ctx>(ty: VectorType<'ctx>, value: u64) -> VectorValue<'ctx> {
-    let lane = ty.get_element_type().into_int_type().const_int(value, false);
-    VectorType::const_vector(&vec![lane; ty.get_size() as usize])
-}
-
 /// bf16 is the high half of an f32.
-fn widen_bf16<'ctx>(e: &Emit<'_, 'ctx>, v: VectorValue<'ctx>) -> Result<VectorValue<'ctx>> {
-    let lanes = v.get_type().get_size();
-    let words = e.context.i32_type().vec_type(lanes);
-    let bits = e.bitcast(v, e.context.i16_type().vec_type(lanes))?;
-    let bits = e.builder.build_int_z_extend(bits, words, "")?;
-    let bits = e.builder.build_left_shift(bits, int_splat(words, 16), "")?;
-    e.bitcast(bits, e.context.f32_type().vec_type(lanes))
+fn widen_bf16(e: &Emit<'_>, v: Val) -> Val {
+    let words = e.shaped(e.i32(), v);
+    let bits = e.zext(v, words);
+    e.bitcast(e.shl(bits, e.int(words, 16)), e.shaped(e.f32(), v))
 }
 
 /// e5m2 is the high byte of an f16.
-fn decode_e5m2<'ctx>(e: &Emit<'_, 'ctx>, v: VectorValue<'ctx>) -> Result<VectorValue<'ctx>> {
-    let lanes = v.get_type().get_size();
-    let halves = e.context.i16_type().vec_type(lanes);
-    let bits = e.builder.build_int_z_extend(v, halves, "")?;
-    let bits = e.builder.build_left_shift(bits, int_splat(halves, 8), "")?;
-    let half = e.bitcast(bits, e.context.f16_type().vec_type(lanes))?;
-    e.builder.build_float_ext(half, e.context.f32_type().vec_type(lanes), "")
+fn decode_e5m2(e: &Emit<'_>, v: Val) -> Val {
+    let halves = e.shaped(e.int_ty(16), v);
+    let bits = e.shl(e.zext(v, halves), e.int(halves, 8));
+    e.fpext(e.bitcast(bits, e.shaped(e.f16(), v)), e.shaped(e.f32(), v))
 }
 
 /// e4m3 (no infinities, 0x7f is NaN): the magnitude placed at f32's exponent and mantissa, scaled by 2^120 to mend the bias; right for subnormals too.
-fn decode_e4m3<'ctx>(e: &Emit<'_, 'ctx>, v: VectorValue<'ctx>) -> Result<VectorValue<'ctx>> {
-    let lanes = v.get_type().get_size();
-    let words = e.context.i32_type().vec_type(lanes);
-    let floats = e.context.f32_type().vec_type(lanes);
-    let b = e.builder;
-    let bits = b.build_int_z_extend(v, words, "")?;
-    let magnitude = b.build_and(bits, int_splat(words, 0x7f), "")?;
-    let sign = b.build_left_shift(b.build_and(bits, int_splat(words, 0x80), "")?, int_splat(words, 24), "")?;
-    let placed = b.build_or(b.build_left_shift(magnitude, int_splat(words, 20), "")?, sign, "")?;
-    let scale = VectorType::const_vector(&vec![e.context.f32_type().const_float(2f64.powi(120)); lanes as usize]);
-    let value = b.build_float_mul(e.bitcast(placed, floats)?, scale, "")?;
-    let is_nan = b.build_int_compare(IntPredicate::EQ, magnitude, int_splat(words, 0x7f), "")?;
-    let nan = e.bitcast(int_splat(words, 0x7fc0_0000), floats)?;
-    Ok(b.build_select(is_nan, nan, value, "")?.into_vector_value())
+fn decode_e4m3(e: &Emit<'_>, v: Val) -> Val {
+    let (words, floats) = (e.shaped(e.i32(), v), e.shaped(e.f32(), v));
+    let bits = e.zext(v, words);
+    let magnitude = e.and(bits, e.int(words, 0x7f));
+    let sign = e.shl(e.and(bits, e.int(words, 0x80)), e.int(words, 24));
+    let placed = e.or(e.shl(magnitude, e.int(words, 20)), sign);
+    let value = e.fmul(e.bitcast(placed, floats), e.float(floats, 2f64.powi(120)));
+    let is_nan = e.icmp(IntPred::LLVMIntEQ, magnitude, e.int(words, 0x7f));
+    e.select(is_nan, e.float(floats, f64::NAN), value)
 }
 
 /// f32 rounded to tf32's 10 fraction bits, ties to even; NaN stays NaN.
-fn round_tf32<'ctx>(e: &Emit<'_, 'ctx>, v: VectorValue<'ctx>) -> Result<VectorValue<'ctx>> {
-    let lanes = v.get_type().get_size();
-    let words = e.context.i32_type().vec_type(lanes);
-    let b = e.builder;
-    let bits = e.bitcast(v, words)?;
-    let odd = b.build_and(b.build_right_shift(bits, int_splat(words, 13), false, "")?, int_splat(words, 1), "")?;
-    let up = b.build_int_add(b.build_int_add(bits, int_splat(words, 0xfff), "")?, odd, "")?;
-    let rounded = e.bitcast(b.build_and(up, int_splat(words, 0xffff_e000), "")?, v.get_type())?;
-    let is_nan = b.build_float_compare(inkwell::FloatPredicate::UNO, v, v, "")?;
-    Ok(b.build_select(is_nan, v, rounded, "")?.into_vector_value())
+fn round_tf32(e: &Emit<'_>, v: Val) -> Val {
+    let words = e.shaped(e.i32(), v);
+    let bits = e.bitcast(v, words);
+    let odd = e.and(e.lshr(bits, e.int(words, 13)), e.int(words, 1));
+    let up = e.add(e.add(bits, e.int(words, 0xfff)), odd);
+    let rounded = e.bitcast(e.and(up, e.int(words, !0x1fff)), e.ty(v));
+    let is_nan = e.fcmp(FloatPred::LLVMRealUNO, v, v);
+    e.select(is_nan, v, rounded)
 }

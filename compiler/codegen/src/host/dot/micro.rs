@@ -7,24 +7,16 @@
 //! c[r][v] = acc[r][v]
 //! ```
 
-use inkwell::AddressSpace;
-use inkwell::attributes::{Attribute, AttributeLoc};
-use inkwell::module::Linkage;
-use inkwell::types::VectorType;
-use inkwell::values::{FunctionValue, PointerValue, VectorValue};
-
 use super::compute::Compute;
-use super::emit::{Emit, Result};
-
-/// `fastcc` in LLVM's numbering.
-const FAST_CALL: u32 = 8;
+use super::emit::Emit;
+use crate::llvm::Val;
 
 /// Steps of k in one trip of the loop.
 const UNROLL: u32 = 4;
 
 /// A micro-kernel's shape and its operands' strides, in units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Micro {
+pub(crate) struct Micro {
     /// What it computes in.
     pub compute: Compute,
     /// Lanes of a vector.
@@ -48,162 +40,113 @@ pub struct Micro {
 }
 
 impl Micro {
-    /// The micro-kernel `fn(a, b, c)`; made on first use in a module.
-    pub fn function<'ctx>(&self, e: &Emit<'_, 'ctx>) -> Result<FunctionValue<'ctx>> {
-        let name = format!(
-            "kiln.dot.{:?}.{}x{}.k{}.a{}.{}.b{}.c{}{}",
-            self.compute,
-            self.rows,
-            self.cols,
-            self.depth,
-            self.a_row,
-            self.a_step,
-            self.b_step,
-            self.c_row,
-            if self.fresh { ".fresh" } else { "" }
-        );
-        if let Some(function) = e.module.get_function(&name) {
-            return Ok(function);
-        }
-        let ptr = e.context.ptr_type(AddressSpace::default());
-        let ty = e.context.void_type().fn_type(&[ptr.into(); 3], false);
-        let function = e.module.add_function(&name, ty, Some(Linkage::Internal));
-        function.set_call_conventions(FAST_CALL);
-        for attribute in ["noinline", "nounwind"] {
-            let kind = Attribute::get_named_enum_kind_id(attribute);
-            function.add_attribute(AttributeLoc::Function, e.context.create_enum_attribute(kind, 0));
-        }
-        let noalias = e.context.create_enum_attribute(Attribute::get_named_enum_kind_id("noalias"), 0);
-        for param in 0..3 {
-            function.add_attribute(AttributeLoc::Param(param), noalias);
-        }
-        let builder = e.context.create_builder();
-        builder.position_at_end(e.context.append_basic_block(function, "entry"));
-        self.body(&Emit { context: e.context, module: e.module, builder: &builder }, function)?;
-        Ok(function)
+    /// Calls the micro-kernel `fn(a, b, c)`, which is made on first use in a module.
+    pub fn call(&self, e: &Emit<'_>, a: Val, b: Val, c: Val) {
+        let ty = e.fn_ty(e.void(), &[e.ptr(); 3]);
+        let name = self.name();
+        let function = e.named_function(&name).unwrap_or_else(|| {
+            let caller = e.current();
+            let function = e.add_function(&name, ty);
+            e.set_internal(function);
+            e.set_fast_convention(function);
+            for attribute in ["noinline", "nounwind"] {
+                e.add_fn_enum_attr(function, attribute);
+            }
+            for param in 0..3 {
+                e.add_param_attr(function, param, "noalias");
+            }
+            e.at_end(e.block_in(function, ""));
+            self.body(e, [0, 1, 2].map(|n| e.param(function, n)));
+            e.at_end(caller);
+            function
+        });
+        e.call_fast(ty, function, &[a, b, c]);
+    }
+
+    fn name(&self) -> String {
+        let Micro { compute, lanes: _, rows, cols, depth, a_row, a_step, b_step, c_row, fresh } = self;
+        let fresh = if *fresh { ".fresh" } else { "" };
+        format!("kiln.dot.{compute:?}.{rows}x{cols}x{depth}.a{a_row}.{a_step}.b{b_step}.c{c_row}{fresh}")
     }
 
     fn vectors(&self) -> u32 {
         self.cols.div_ceil(self.lanes)
     }
 
-    fn body<'ctx>(&self, e: &Emit<'_, 'ctx>, function: FunctionValue<'ctx>) -> Result<()> {
-        let param = |n| function.get_nth_param(n).expect("three parameters").into_pointer_value();
-        let [a, b, c] = [param(0), param(1), param(2)];
-        let mut acc = self.start(e, c)?;
+    fn body(&self, e: &Emit<'_>, [a, b, c]: [Val; 3]) {
+        let unit = self.compute.unit(e);
+        let mut state = vec![a, b];
+        state.extend(self.start(e, c));
         let trips = self.depth / UNROLL;
-        let (mut a, mut b) = (a, b);
+        let mut rest = self.depth;
         if trips > 1 {
-            let (before, _) = e.here();
-            let body = e.context.append_basic_block(function, "depth");
-            let after = e.context.append_basic_block(function, "rest");
-            e.builder.build_unconditional_branch(body)?;
-            e.builder.position_at_end(body);
-            let count = e.builder.build_phi(e.index_type(), "")?;
-            let ptr = e.context.ptr_type(AddressSpace::default());
-            let (a_phi, b_phi) = (e.builder.build_phi(ptr, "a")?, e.builder.build_phi(ptr, "b")?);
-            let phis =
-                acc.iter().map(|v| e.builder.build_phi(v.get_type(), "acc")).collect::<std::result::Result<Vec<_>, _>>()?;
-            let (a_now, b_now) = (a_phi.as_basic_value().into_pointer_value(), b_phi.as_basic_value().into_pointer_value());
-            let mut sums: Vec<_> = phis.iter().map(|phi| phi.as_basic_value().into_vector_value()).collect();
-            for k in 0..UNROLL {
-                self.step(e, a_now, b_now, k, &mut sums)?;
-            }
-            let unit = self.compute.unit(e);
-            let a_next = e.at_const(a_now, unit, (UNROLL * self.a_step).into())?;
-            let b_next = e.at_const(b_now, unit, (UNROLL * self.b_step).into())?;
-            let now = count.as_basic_value().into_int_value();
-            let left = e.builder.build_int_sub(now, e.index(1), "")?;
-            let more = e.builder.build_int_compare(inkwell::IntPredicate::NE, left, e.index(0), "")?;
-            e.builder.build_conditional_branch(more, body, after)?;
-            count.add_incoming(&[(&e.index(trips.into()), before), (&left, body)]);
-            a_phi.add_incoming(&[(&a, before), (&a_next, body)]);
-            b_phi.add_incoming(&[(&b, before), (&b_next, body)]);
-            for ((phi, first), next) in phis.iter().zip(&acc).zip(&sums) {
-                phi.add_incoming(&[(first, before), (next, body)]);
-            }
-            e.builder.position_at_end(after);
-            (a, b, acc) = (a_next, b_next, sums);
+            state = e.repeat_carrying(trips.into(), &state, |now| {
+                let mut next = now.to_vec();
+                for k in 0..UNROLL {
+                    self.step(e, now[0], now[1], k, &mut next[2..]);
+                }
+                next[0] = e.at_const(unit, now[0], (UNROLL * self.a_step).into());
+                next[1] = e.at_const(unit, now[1], (UNROLL * self.b_step).into());
+                next
+            });
+            rest %= UNROLL;
         }
-        let done = if trips > 1 { trips * UNROLL } else { 0 };
-        for k in 0..self.depth - done {
-            self.step(e, a, b, k, &mut acc)?;
+        for k in 0..rest {
+            let (a, b) = (state[0], state[1]);
+            self.step(e, a, b, k, &mut state[2..]);
         }
-        self.finish(e, c, &acc)?;
-        e.builder.build_return(None)?;
-        Ok(())
+        self.finish(e, c, &state[2..]);
+        e.ret_void();
     }
 
     /// One unit of k, `k` units past `a` and `b`.
-    fn step<'ctx>(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        a: PointerValue<'ctx>,
-        b: PointerValue<'ctx>,
-        k: u32,
-        acc: &mut [VectorValue<'ctx>],
-    ) -> Result<()> {
+    fn step(&self, e: &Emit<'_>, a: Val, b: Val, k: u32, acc: &mut [Val]) {
         let unit = self.compute.unit(e);
         let ty = self.compute.vector(e, self.lanes);
         let vectors = self.vectors();
-        let b_row = (0..vectors)
+        let b_row: Vec<_> = (0..vectors)
             .map(|v| {
-                let ptr = e.at_const(b, unit, (k * self.b_step + v * self.lanes).into())?;
-                Ok(e.load(ty, ptr, self.lanes * self.compute.bytes())?.into_vector_value())
+                let ptr = e.at_const(unit, b, (k * self.b_step + v * self.lanes).into());
+                e.load(ty, ptr, self.lanes * self.compute.bytes())
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect();
         for (r, sums) in acc.chunks_mut(vectors as usize).enumerate() {
-            let ptr = e.at_const(a, unit, (r as u32 * self.a_row + k * self.a_step).into())?;
-            let value = e.splat(e.load(unit, ptr, self.compute.bytes())?, self.lanes)?;
+            let ptr = e.at_const(unit, a, (r as u32 * self.a_row + k * self.a_step).into());
+            let value = e.splat(e.load(unit, ptr, self.compute.bytes()), self.lanes);
             for (sum, &b) in sums.iter_mut().zip(&b_row) {
-                *sum = self.compute.multiply_add(e, value, b, *sum)?;
+                *sum = self.compute.multiply_add(e, value, b, *sum);
             }
         }
-        Ok(())
     }
 
-    fn start<'ctx>(&self, e: &Emit<'_, 'ctx>, c: PointerValue<'ctx>) -> Result<Vec<VectorValue<'ctx>>> {
+    fn start(&self, e: &Emit<'_>, c: Val) -> Vec<Val> {
         let ty = self.compute.vector(e, self.lanes);
-        self.places(e, c, |ptr, used| {
-            if self.fresh {
-                return Ok(ty.const_zero());
-            }
-            match used {
-                None => Ok(e.load(ty, ptr, self.compute.bytes())?.into_vector_value()),
-                Some(mask) => e.masked_load(ty, ptr, self.compute.bytes(), mask, ty.const_zero()),
-            }
-        })
+        let load = |ptr, used| match used {
+            _ if self.fresh => e.zero(ty),
+            None => e.load(ty, ptr, self.compute.bytes()),
+            Some(mask) => e.masked_load(ty, ptr, self.compute.bytes(), mask, e.zero(ty)),
+        };
+        self.places(e, c).map(|(ptr, used)| load(ptr, used)).collect()
     }
 
-    fn finish<'ctx>(&self, e: &Emit<'_, 'ctx>, c: PointerValue<'ctx>, acc: &[VectorValue<'ctx>]) -> Result<()> {
-        let mut values = acc.iter();
-        self.places(e, c, |ptr, used| {
-            let value = *values.next().expect("a sum for each place");
+    fn finish(&self, e: &Emit<'_>, c: Val, acc: &[Val]) {
+        for ((ptr, used), &value) in self.places(e, c).zip(acc) {
             match used {
-                None => e.store(value, ptr, self.compute.bytes()),
+                None => {
+                    e.store(value, ptr, self.compute.bytes());
+                }
                 Some(mask) => e.masked_store(value, ptr, self.compute.bytes(), mask),
             }
-        })?;
-        Ok(())
+        }
     }
 
-    /// Calls `f` with the address of each vector of the accumulator, and the mask of its lanes where not all are used.
-    fn places<'ctx, T>(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        c: PointerValue<'ctx>,
-        mut f: impl FnMut(PointerValue<'ctx>, Option<VectorValue<'ctx>>) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let mut result = Vec::new();
-        for r in 0..self.rows {
-            for v in 0..self.vectors() {
-                let ptr = e.at_const(c, self.compute.unit(e), (r * self.c_row + v * self.lanes).into())?;
-                let used = self.cols - v * self.lanes;
-                let lane = |l| e.context.bool_type().const_int((l < used).into(), false);
-                let mask = || VectorType::const_vector(&(0..self.lanes).map(lane).collect::<Vec<_>>());
-                result.push(f(ptr, (used < self.lanes).then(mask))?);
-            }
-        }
-        Ok(result)
+    /// The address of each vector of the accumulator, and the mask of its lanes where not all are used.
+    fn places<'e>(&'e self, e: &'e Emit<'_>, c: Val) -> impl Iterator<Item = (Val, Option<Val>)> + 'e {
+        (0..self.rows).flat_map(move |r| (0..self.vectors()).map(move |v| (r, v))).map(move |(r, v)| {
+            let ptr = e.at_const(self.compute.unit(e), c, (r * self.c_row + v * self.lanes).into());
+            let used = self.cols - v * self.lanes;
+            let mask = || e.const_vec(&(0..self.lanes).map(|lane| e.const_bool(lane < used)).collect::<Vec<_>>());
+            (ptr, (used < self.lanes).then(mask))
+        })
     }
 }

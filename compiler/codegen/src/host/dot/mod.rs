@@ -11,30 +11,31 @@
 //! inputs to nearest even; `tf32x3` and `bf16x3` ask for at least that precision and get plain f32. Integer sums wrap.
 
 mod compute;
-pub mod emit;
+pub(crate) mod emit;
 mod micro;
 mod pack;
-pub mod plan;
-pub mod source;
+pub(crate) mod plan;
+pub(crate) mod source;
 mod transpose;
 
 #[cfg(test)]
 mod tests;
 
-use inkwell::values::PointerValue;
 use kiln_ir::ScalarType;
 use kiln_ir::ops::DotPrecision;
 
 use compute::Compute;
-use emit::{Emit, Result};
+use emit::Emit;
 use micro::Micro;
 use pack::{Form, Pack};
 use plan::{Machine, Plan, Run};
 use source::{Axis, Source};
 
+use crate::llvm::Val;
+
 /// A dot to generate: `[m, k] x [k, n]`, extents at least 1.
 #[derive(Clone, Debug)]
-pub struct Dot {
+pub(crate) struct Dot {
     m: u32,
     n: u32,
     compute: Compute,
@@ -44,9 +45,9 @@ pub struct Dot {
 
 /// Where the sums live: a row-major buffer of the accumulator's type.
 #[derive(Clone, Copy, Debug)]
-pub struct Accumulator<'ctx> {
+pub(crate) struct Accumulator {
     /// Element (0, 0).
-    pub ptr: PointerValue<'ctx>,
+    pub ptr: Val,
     /// Distance of rows in elements.
     pub row_stride: u32,
     /// Overwrite what is there instead of adding to it.
@@ -70,45 +71,28 @@ impl Dot {
     }
 
     /// Emits `acc += a * b` (or `acc = a * b`) at the cursor.
-    pub fn emit<'ctx>(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        a: &dyn Source<'ctx>,
-        b: &dyn Source<'ctx>,
-        acc: Accumulator<'ctx>,
-        scratch: PointerValue<'ctx>,
-    ) -> Result<()> {
+    pub fn emit(&self, e: &Emit<'_>, a: &dyn Source, b: &dyn Source, acc: Accumulator, scratch: Val) {
         for (number, &run) in self.plan.depth.iter().enumerate() {
             let first_fresh = acc.fresh && number == 0;
             if first_fresh && run.count > 1 {
                 // The first block is emitted apart from the loop over those that add.
-                self.block(e, a, b, acc, scratch, e.index(0), run.size)?;
+                self.block(e, a, b, acc, scratch, e.index(0), run.size);
                 e.repeat((run.count - 1).into(), 1, |i| {
-                    let from = e.mul_const(e.add_const(i, 1)?, run.size.into())?;
+                    let from = e.mul_const(e.add_const(i, 1), run.size.into());
                     self.block(e, a, b, Accumulator { fresh: false, ..acc }, scratch, from, run.size)
-                })?;
+                });
                 continue;
             }
             e.repeat(run.count.into(), 1, |i| {
-                let from = e.add_const(e.mul_const(i, run.size.into())?, run.start.into())?;
+                let from = e.add_const(e.mul_const(i, run.size.into()), run.start.into());
                 self.block(e, a, b, Accumulator { fresh: first_fresh, ..acc }, scratch, from, run.size)
-            })?;
+            });
         }
-        Ok(())
     }
 
     /// One block of k: pack both operands, then run the micro-kernel over their pieces.
     #[allow(clippy::too_many_arguments)]
-    fn block<'ctx>(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        a: &dyn Source<'ctx>,
-        b: &dyn Source<'ctx>,
-        acc: Accumulator<'ctx>,
-        scratch: PointerValue<'ctx>,
-        from: inkwell::values::IntValue<'ctx>,
-        depth: u32,
-    ) -> Result<()> {
+    fn block(&self, e: &Emit<'_>, a: &dyn Source, b: &dyn Source, acc: Accumulator, scratch: Val, from: Val, depth: u32) {
         let Dot { compute, precision, ref plan, .. } = *self;
         let lanes = plan.lanes;
         let units = depth.div_ceil(compute.group());
@@ -121,7 +105,7 @@ impl Dot {
         };
         let b_step = self.b_stride();
         let b_packed = scratch;
-        let a_packed = e.at_const(scratch, unit, u64::from(b_step) * u64::from(units))?;
+        let a_packed = e.at_const(unit, scratch, u64::from(b_step) * u64::from(units));
         let job = |source, depth_axis, outer, dst, form| Pack {
             source,
             depth_axis,
@@ -134,13 +118,13 @@ impl Dot {
             dst,
             form,
         };
-        job(b, Axis::Row, self.n, b_packed, Form::DepthMajor { stride: b_step }).emit(e)?;
-        job(a, Axis::Col, self.m, a_packed, a_form).emit(e)?;
+        job(b, Axis::Row, self.n, b_packed, Form::DepthMajor { stride: b_step }).emit(e);
+        job(a, Axis::Col, self.m, a_packed, a_form).emit(e);
         for_pieces(e, &plan.cols, |col, cols| {
-            let b = e.at(b_packed, unit, col)?;
+            let b = e.gep(unit, b_packed, col);
             for_pieces(e, &plan.rows, |row, rows| {
-                let a = e.at(a_packed, unit, e.mul_const(row, a_row.into())?)?;
-                let c = e.at(acc.ptr, unit, e.add(e.mul_const(row, acc.row_stride.into())?, col)?)?;
+                let a = e.gep(unit, a_packed, e.mul_const(row, a_row.into()));
+                let c = e.gep(unit, acc.ptr, e.add_nsw(e.mul_const(row, acc.row_stride.into()), col));
                 let micro = Micro {
                     compute,
                     lanes,
@@ -153,7 +137,7 @@ impl Dot {
                     c_row: acc.row_stride,
                     fresh: acc.fresh,
                 };
-                e.call(micro.function(e)?, &[a.into(), b.into(), c.into()]).map(|_| ())
+                micro.call(e, a, b, c);
             })
         })
     }
@@ -175,15 +159,11 @@ fn odd_vectors(extent: u32, lanes: u32) -> u32 {
 }
 
 /// `body(start, size)` for every piece, equal ones in a run-time loop.
-fn for_pieces<'ctx>(
-    e: &Emit<'_, 'ctx>,
-    runs: &[Run],
-    mut body: impl FnMut(inkwell::values::IntValue<'ctx>, u32) -> Result<()>,
-) -> Result<()> {
-    runs.iter().try_for_each(|run| {
+fn for_pieces(e: &Emit<'_>, runs: &[Run], mut body: impl FnMut(Val, u32)) {
+    runs.iter().for_each(|run| {
         e.repeat(run.count.into(), 1, |i| {
-            let start = e.add_const(e.mul_const(i, run.size.into())?, run.start.into())?;
-            body(start, run.size)
-        })
-    })
+            let start = e.add_const(e.mul_const(i, run.size.into()), run.start.into());
+            body(start, run.size);
+        });
+    });
 }

@@ -4,7 +4,7 @@ use super::compute::Compute;
 
 /// What the generator needs to know of the processor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Bytes of a vector register: 16, 32 or 64.
     pub vector_bytes: u32,
     /// Vector registers.
@@ -18,7 +18,7 @@ const DEPTH: u32 = 256;
 
 /// A run of equal pieces of an axis: `count` pieces of `size`, from position `start`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// Where the first piece begins.
     pub start: u32,
     /// Extent of a piece.
@@ -29,7 +29,7 @@ pub struct Run {
 
 /// The blocks of a dot.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Units in a vector.
     pub lanes: u32,
     /// The rows, in pieces of a micro-kernel.

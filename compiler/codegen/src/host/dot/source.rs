@@ -1,16 +1,14 @@
 //! Where the operands of a dot come from.
 
-use inkwell::IntPredicate;
-use inkwell::types::VectorType;
-use inkwell::values::{BasicValueEnum, IntValue, PointerValue, VectorValue};
 use kiln_ir::ScalarType;
 
 use super::compute::storage;
-use super::emit::{Emit, Result, vector_of};
+use super::emit::Emit;
+use crate::llvm::{IntPred, Val};
 
 /// An axis of a matrix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Axis {
+pub(crate) enum Axis {
     /// Down the rows (axis 0).
     Row,
     /// Along the columns (axis 1).
@@ -19,16 +17,16 @@ pub enum Axis {
 
 /// A matrix held by a tile buffer, readable as it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Direct<'ctx> {
+pub(crate) struct Direct {
     /// Element (0, 0), aligned to a vector.
-    pub ptr: PointerValue<'ctx>,
+    pub ptr: Val,
     /// Distance of rows in elements, a multiple of a vector's lanes; columns are neighbours.
     pub row_stride: u32,
 }
 
 /// A dot operand: a matrix of compile-time extents whose elements can be asked for, a few neighbours at a time. Packing is what asks, once an element, so
 /// that conversions and dequantization done in `read` cost nothing more.
-pub trait Source<'ctx> {
+pub(crate) trait Source {
     /// Element type of what `read` gives, in the form of [`storage`].
     fn elem(&self) -> ScalarType;
 
@@ -36,119 +34,104 @@ pub trait Source<'ctx> {
     fn contiguous(&self) -> Option<Axis>;
 
     /// A run-time condition under which `read` needs no bounds checks; `None` when it never makes any.
-    fn in_bounds(&self, e: &Emit<'_, 'ctx>) -> Result<Option<IntValue<'ctx>>>;
+    fn in_bounds(&self, e: &Emit<'_>) -> Option<Val>;
 
     /// `lanes` neighbours along `axis` from (`row`, `col`), all inside the compile-time extents.
-    fn read(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        row: IntValue<'ctx>,
-        col: IntValue<'ctx>,
-        axis: Axis,
-        lanes: u32,
-        checked: bool,
-    ) -> Result<VectorValue<'ctx>>;
+    fn read(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32, checked: bool) -> Val;
 
     /// The matrix in memory, when it is a tile buffer that needs no conversion.
-    fn direct(&self) -> Option<Direct<'ctx>> {
+    fn direct(&self) -> Option<Direct> {
         None
     }
 }
 
 /// The part of one axis of a tile that is inside its tensor: positions `lo..hi`, clamped to the tile.
 #[derive(Clone, Copy, Debug)]
-pub struct Valid<'ctx> {
+pub(crate) struct Valid {
     /// First valid position (i32).
-    lo: IntValue<'ctx>,
+    lo: Val,
     /// One past the last valid position (i32), at least `lo`.
-    hi: IntValue<'ctx>,
+    hi: Val,
 }
 
-impl<'ctx> Valid<'ctx> {
+impl Valid {
     /// From any i64 positions, of an axis of `extent`.
-    pub fn new(e: &Emit<'_, 'ctx>, lo: IntValue<'ctx>, hi: IntValue<'ctx>, extent: u32) -> Result<Self> {
-        let clamp = |value: IntValue<'ctx>, least: IntValue<'ctx>, name: &str| -> Result<IntValue<'ctx>> {
-            let value = e.intrinsic(name, &[e.index_type().into()], &[value.into(), least.into()])?;
-            Ok(value.expect("a maximum has a result").into_int_value())
-        };
-        let lo = clamp(clamp(lo, e.index(0), "llvm.smax")?, e.index(extent.into()), "llvm.smin")?;
-        let hi = clamp(clamp(hi, lo, "llvm.smax")?, e.index(extent.into()), "llvm.smin")?;
-        let i32_type = e.context.i32_type();
-        Ok(Valid { lo: e.builder.build_int_truncate(lo, i32_type, "")?, hi: e.builder.build_int_truncate(hi, i32_type, "")? })
-    }
-
-    /// Whether position `at` (i64) is valid.
-    fn contains(&self, e: &Emit<'_, 'ctx>, at: IntValue<'ctx>) -> Result<IntValue<'ctx>> {
-        let at = e.builder.build_int_truncate(at, e.context.i32_type(), "")?;
-        let length = e.builder.build_int_sub(self.hi, self.lo, "")?;
-        e.builder.build_int_compare(IntPredicate::ULT, e.builder.build_int_sub(at, self.lo, "")?, length, "")
+    pub fn new(e: &Emit<'_>, lo: Val, hi: Val, extent: u32) -> Self {
+        let end = e.index(extent.into());
+        let lo = e.smin(e.smax(lo, e.index(0)), end);
+        let hi = e.smin(e.smax(hi, lo), end);
+        Valid { lo: e.trunc(lo, e.i32()), hi: e.trunc(hi, e.i32()) }
     }
 
     /// Which of the positions `from..from + lanes` (i64) are valid.
-    fn mask(&self, e: &Emit<'_, 'ctx>, from: IntValue<'ctx>, lanes: u32) -> Result<VectorValue<'ctx>> {
-        let i32_type = e.context.i32_type();
-        let numbers: Vec<_> = (0..lanes).map(|lane| i32_type.const_int(lane.into(), false)).collect();
-        let from = e.builder.build_int_truncate(from, i32_type, "")?;
-        let start = e.splat(e.builder.build_int_sub(from, self.lo, "")?, lanes)?;
-        let position = e.builder.build_int_add(start, VectorType::const_vector(&numbers), "")?;
-        let length = e.splat(e.builder.build_int_sub(self.hi, self.lo, "")?, lanes)?;
-        e.builder.build_int_compare(IntPredicate::ULT, position, length, "")
+    fn mask(&self, e: &Emit<'_>, from: Val, lanes: u32) -> Val {
+        let start = e.splat(e.sub(e.trunc(from, e.i32()), self.lo), lanes);
+        let position = e.add(start, e.iota(e.i32(), lanes));
+        let length = e.splat(e.sub(self.hi, self.lo), lanes);
+        e.icmp(IntPred::LLVMIntULT, position, length)
     }
 
     /// Whether the whole axis of `extent` is valid.
-    fn is_all(&self, e: &Emit<'_, 'ctx>, extent: u32) -> Result<IntValue<'ctx>> {
-        let length = e.builder.build_int_sub(self.hi, self.lo, "")?;
-        e.builder.build_int_compare(IntPredicate::EQ, length, e.context.i32_type().const_int(extent.into(), false), "")
+    fn is_all(&self, e: &Emit<'_>, extent: u32) -> Val {
+        e.icmp(IntPred::LLVMIntEQ, e.sub(self.hi, self.lo), e.int(e.i32(), extent.into()))
     }
 }
 
 /// A strided matrix in memory with run-time bounds.
 #[derive(Clone, Debug)]
-pub struct Strided<'ctx> {
+pub(crate) struct Strided {
     /// Element type.
     pub elem: ScalarType,
     /// Extents.
     pub extents: [u32; 2],
     /// Where element (0, 0) is or would be.
-    pub ptr: PointerValue<'ctx>,
+    pub ptr: Val,
     /// Distance in elements along each axis.
-    pub strides: [IntValue<'ctx>; 2],
+    pub strides: [Val; 2],
     /// The axis whose stride is known to be 1.
     pub contiguous: Option<Axis>,
     /// What is in bounds along each axis; `None` is everything.
-    pub valid: [Option<Valid<'ctx>>; 2],
+    pub valid: [Option<Valid>; 2],
     /// Read outside the bounds (storage type); zero when absent.
-    pub other: Option<BasicValueEnum<'ctx>>,
+    pub other: Option<Val>,
 }
 
-impl<'ctx> Strided<'ctx> {
-    fn address(&self, e: &Emit<'_, 'ctx>, row: IntValue<'ctx>, col: IntValue<'ctx>) -> Result<PointerValue<'ctx>> {
-        let down = if self.contiguous == Some(Axis::Row) { row } else { e.mul(row, self.strides[0])? };
-        let across = if self.contiguous == Some(Axis::Col) { col } else { e.mul(col, self.strides[1])? };
-        e.at(self.ptr, storage(e, self.elem), e.add(down, across)?)
+impl Strided {
+    fn address(&self, e: &Emit<'_>, row: Val, col: Val) -> Val {
+        let down = if self.contiguous == Some(Axis::Row) { row } else { e.mul(row, self.strides[0]) };
+        let across = if self.contiguous == Some(Axis::Col) { col } else { e.mul(col, self.strides[1]) };
+        e.gep(storage(e, self.elem), self.ptr, e.add_nsw(down, across))
     }
 
     /// Which of the lanes are in bounds; `None` when all are, whatever the run-time values.
-    fn mask(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        row: IntValue<'ctx>,
-        col: IntValue<'ctx>,
-        axis: Axis,
-        lanes: u32,
-    ) -> Result<Option<VectorValue<'ctx>>> {
+    fn mask(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32) -> Option<Val> {
         let (along, across, [along_valid, across_valid]) = match axis {
             Axis::Row => (row, col, self.valid),
             Axis::Col => (col, row, [self.valid[1], self.valid[0]]),
         };
-        let mask = along_valid.map(|valid| valid.mask(e, along, lanes)).transpose()?;
-        let Some(valid) = across_valid else { return Ok(mask) };
-        let inside = e.splat(valid.contains(e, across)?, lanes)?;
-        mask.map_or(Ok(inside), |mask| e.builder.build_and(mask, inside, "")).map(Some)
+        let mask = along_valid.map(|valid| valid.mask(e, along, lanes));
+        let Some(valid) = across_valid else { return mask };
+        let inside = e.splat(valid.mask(e, across, 1), lanes);
+        Some(mask.map_or(inside, |mask| e.and(mask, inside)))
+    }
+
+    /// Neighbours a stride apart, loaded one by one. A lane out of bounds reads a slot of its own instead, which spares a branch a lane.
+    fn gather(&self, e: &Emit<'_>, start: Val, stride: Val, other: Val, mask: Option<Val>) -> Val {
+        let elem = e.elem_ty(e.ty(other));
+        let align = self.elem.bytes();
+        (0..e.lanes(other)).fold(other, |value, lane| {
+            let mut ptr = e.gep(elem, start, e.mul_const(stride, lane.into()));
+            if let Some(mask) = mask {
+                let slot = e.stack_slot(elem);
+                e.store(e.extract(other, lane), slot, align);
+                ptr = e.select(e.extract(mask, lane), ptr, slot);
+            }
+            e.insert(value, e.load(elem, ptr, align), lane)
+        })
     }
 }
 
-impl<'ctx> Source<'ctx> for Strided<'ctx> {
+impl Source for Strided {
     fn elem(&self) -> ScalarType {
         self.elem
     }
@@ -157,55 +140,25 @@ impl<'ctx> Source<'ctx> for Strided<'ctx> {
         self.contiguous
     }
 
-    fn in_bounds(&self, e: &Emit<'_, 'ctx>) -> Result<Option<IntValue<'ctx>>> {
-        let mut all: Option<IntValue<'ctx>> = None;
-        for (valid, extent) in self.valid.iter().zip(self.extents) {
-            let Some(valid) = valid else { continue };
-            let this = valid.is_all(e, extent)?;
-            all = Some(all.map_or(Ok(this), |all| e.builder.build_and(all, this, ""))?);
-        }
-        Ok(all)
+    fn in_bounds(&self, e: &Emit<'_>) -> Option<Val> {
+        let checks = self.valid.iter().zip(self.extents).filter_map(|(valid, extent)| valid.map(|v| v.is_all(e, extent)));
+        checks.reduce(|a, b| e.and(a, b))
     }
 
-    fn read(
-        &self,
-        e: &Emit<'_, 'ctx>,
-        row: IntValue<'ctx>,
-        col: IntValue<'ctx>,
-        axis: Axis,
-        lanes: u32,
-        checked: bool,
-    ) -> Result<VectorValue<'ctx>> {
-        let ty = vector_of(storage(e, self.elem), lanes);
-        let mask = if checked { self.mask(e, row, col, axis, lanes)? } else { None };
+    fn read(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32, checked: bool) -> Val {
+        let ty = e.vec(storage(e, self.elem), lanes);
+        let mask = if checked { self.mask(e, row, col, axis, lanes) } else { None };
         let other = match (mask, self.other) {
-            (Some(_), Some(other)) => e.splat(other, lanes)?,
-            (Some(_), None) => ty.const_zero(),
-            (None, _) => ty.get_poison(),
+            (Some(_), Some(other)) => e.splat(other, lanes),
+            (Some(_), None) => e.zero(ty),
+            (None, _) => e.poison(ty),
         };
-        let start = self.address(e, row, col)?;
+        let start = self.address(e, row, col);
         let align = self.elem.bytes();
-        if self.contiguous == Some(axis) {
-            return match mask {
-                Some(mask) => e.masked_load(ty, start, align, mask, other),
-                None => Ok(e.load(ty, start, align)?.into_vector_value()),
-            };
+        match mask {
+            None if self.contiguous == Some(axis) => e.load(ty, start, align),
+            Some(mask) if self.contiguous == Some(axis) && lanes > 1 => e.masked_load(ty, start, align, mask, other),
+            _ => self.gather(e, start, self.strides[if axis == Axis::Row { 0 } else { 1 }], other, mask),
         }
-        let stride = self.strides[if axis == Axis::Row { 0 } else { 1 }];
-        let mut value = other;
-        for lane in 0..lanes {
-            let number = e.context.i32_type().const_int(lane.into(), false);
-            let mut ptr = e.at(start, ty.get_element_type(), e.mul(stride, e.index(lane.into()))?)?;
-            if let Some(mask) = mask {
-                // A lane out of bounds reads a slot of its own instead, which spares a branch a lane.
-                let slot = e.slot(ty.get_element_type())?;
-                e.store(e.builder.build_extract_element(other, number, "")?, slot, align)?;
-                let inside = e.builder.build_extract_element(mask, number, "")?.into_int_value();
-                ptr = e.builder.build_select(inside, ptr, slot, "")?.into_pointer_value();
-            }
-            let element = e.load(ty.get_element_type(), ptr, align)?;
-            value = e.builder.build_insert_element(value, element, number, "")?;
-        }
-        Ok(value)
     }
 }

@@ -1,16 +1,13 @@
 //! Every element type, extents around the blocks' edges, any strides and bounds, against f64 and i64 references; the shuffles against plain loops.
 
 use half::{bf16, f16};
-use inkwell::OptimizationLevel;
-use inkwell::attributes::AttributeLoc;
-use inkwell::context::Context;
-use inkwell::execution_engine::{ExecutionEngine, JitFunction};
-use inkwell::module::Module;
-use inkwell::passes::PassBuilderOptions;
-use inkwell::targets::{CodeModel, InitializationConfig, RelocMode, Target, TargetMachine};
+use llvm_sys::core::LLVMCreateMemoryBufferWithMemoryRangeCopy;
+use llvm_sys::orc2::lljit::*;
 
 use super::source::{Strided, Valid};
 use super::*;
+use crate::llvm::Llvm;
+use crate::llvm_target::{Output, Target, host_cpu, host_features, host_triple, initialize_native};
 
 /// `fn(a, b, c, scratch, numbers)`: numbers are, for A then B: row stride, column stride, lo and hi of rows, lo and hi of columns.
 type Entry = unsafe extern "C" fn(*const u8, *const u8, *mut u8, *mut u8, *const i64);
@@ -24,9 +21,9 @@ struct Layout {
     valid: Option<[[i64; 2]; 2]>,
 }
 
-struct Jit<'ctx> {
-    _engine: ExecutionEngine<'ctx>,
-    entry: JitFunction<'ctx, Entry>,
+/// Machine code of one dot. The process keeps it.
+struct Jit {
+    entry: Entry,
     scratch: Vec<u128>,
 }
 
@@ -41,14 +38,9 @@ fn machine_of(features: &str) -> Machine {
     }
 }
 
-fn host_features() -> String {
-    TargetMachine::get_host_cpu_features().to_string()
-}
-
 /// Compiles a dot for this processor.
 #[allow(clippy::too_many_arguments)]
-fn compile<'ctx>(
-    context: &'ctx Context,
+fn compile(
     machine: Machine,
     mnk: [u32; 3],
     elem: ScalarType,
@@ -56,31 +48,25 @@ fn compile<'ctx>(
     precision: DotPrecision,
     layouts: [Layout; 2],
     fresh: bool,
-) -> Jit<'ctx> {
-    let module = context.create_module("dot");
-    let builder = context.create_builder();
-    let ptr = context.ptr_type(Default::default());
-    let function = module.add_function("entry", context.void_type().fn_type(&[ptr.into(); 5], false), None);
-    builder.position_at_end(context.append_basic_block(function, "entry"));
-    let e = Emit { context, module: &module, builder: &builder };
-    let param = |n| function.get_nth_param(n).unwrap().into_pointer_value();
-    let number = |n: u64| {
-        let at = e.at_const(param(4), e.index_type().into(), n).unwrap();
-        e.load(e.index_type(), at, 8).unwrap().into_int_value()
-    };
+) -> Jit {
+    let llvm = Llvm::new("dot");
+    let e = Emit(&llvm);
+    let function = e.add_function("entry", e.fn_ty(e.void(), &[e.ptr(); 5]));
+    e.at_end(e.block_in(function, ""));
+    let number = |n: u64| e.load(e.i64(), e.at_const(e.i64(), e.param(function, 4), n), 8);
     let [m, n, k] = mnk;
     let operand = |which: usize, extents: [u32; 2]| {
         let first = which as u64 * 6;
         let valid = |axis: usize| {
             layouts[which].valid.map(|_| {
                 let at = first + 2 + 2 * axis as u64;
-                Valid::new(&e, number(at), number(at + 1), extents[axis]).unwrap()
+                Valid::new(&e, number(at), number(at + 1), extents[axis])
             })
         };
         Strided {
             elem,
             extents,
-            ptr: param(which as u32),
+            ptr: e.param(function, which as u32),
             strides: [number(first), number(first + 1)],
             contiguous: match layouts[which] {
                 Layout { gap: 2.., .. } => None,
@@ -93,39 +79,29 @@ fn compile<'ctx>(
     };
     let (a, b) = (operand(0, [m, k]), operand(1, [k, n]));
     let dot = Dot::new(machine, mnk, elem, acc, precision).expect("a supported dot");
-    let accumulator = Accumulator { ptr: param(2), row_stride: n, fresh };
-    dot.emit(&e, &a, &b, accumulator, param(3)).unwrap();
-    builder.build_return(None).unwrap();
-    module.verify().unwrap_or_else(|text| panic!("{}\n{}", text.to_string(), module.print_to_string().to_string()));
-    let engine = jit(context, &module);
-    let entry = unsafe { engine.get_function("entry") }.unwrap();
-    Jit { _engine: engine, entry, scratch: vec![0; dot.scratch_bytes() as usize / 16 + 4] }
+    let accumulator = Accumulator { ptr: e.param(function, 2), row_stride: n, fresh };
+    dot.emit(&e, &a, &b, accumulator, e.param(function, 3));
+    e.ret_void();
+    Jit { entry: jit(&llvm), scratch: vec![0; dot.scratch_bytes() as usize / 16 + 4] }
 }
 
-fn jit<'ctx>(context: &'ctx Context, module: &Module<'ctx>) -> ExecutionEngine<'ctx> {
-    Target::initialize_native(&InitializationConfig::default()).unwrap();
-    let triple = TargetMachine::get_default_triple();
-    let cpu = TargetMachine::get_host_cpu_name().to_string();
-    let features = host_features();
-    for function in module.get_functions() {
-        for (key, value) in [("target-cpu", &cpu), ("target-features", &features)] {
-            function.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
-        }
+fn jit(llvm: &Llvm) -> Entry {
+    initialize_native();
+    let target = Target::create(&host_triple(), &host_cpu(), &host_features(), 2).unwrap();
+    target.configure(llvm);
+    target.verify(llvm).unwrap();
+    target.run_passes(llvm, "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm))").unwrap();
+    let object = target.emit(llvm, Output::Object).unwrap();
+    // SAFETY: LLVM's calls as documented; the engine is never disposed of, so the code stays.
+    unsafe {
+        let mut engine = std::ptr::null_mut();
+        assert!(LLVMOrcCreateLLJIT(&mut engine, std::ptr::null_mut()).is_null());
+        let buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object.as_ptr().cast(), object.len(), c"dot".as_ptr());
+        assert!(LLVMOrcLLJITAddObjectFile(engine, LLVMOrcLLJITGetMainJITDylib(engine), buffer).is_null());
+        let mut address = 0;
+        assert!(LLVMOrcLLJITLookup(engine, &mut address, c"entry".as_ptr()).is_null());
+        std::mem::transmute::<usize, Entry>(address as usize)
     }
-    let target = Target::from_triple(&triple).unwrap();
-    let machine = target
-        .create_target_machine(&triple, &cpu, &features, OptimizationLevel::Default, RelocMode::PIC, CodeModel::Default)
-        .unwrap();
-    module.set_triple(&triple);
-    module.set_data_layout(&machine.get_target_data().get_data_layout());
-    module
-        .run_passes(
-            "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm))",
-            &machine,
-            PassBuilderOptions::create(),
-        )
-        .unwrap();
-    module.create_jit_execution_engine(OptimizationLevel::Default).unwrap()
 }
 
 /// Pseudo-random small numbers.
@@ -205,8 +181,7 @@ fn check_on(machine: Machine, elem: ScalarType, mnk: [u32; 3], layouts: [Layout;
     let (b_bytes, b_strides, b) = random_matrix(elem, [k, n], layouts[1], &mut numbers);
     let acc = elem.acc();
     let acc = if acc == ScalarType::U32 { ScalarType::I32 } else { acc };
-    let context = Context::create();
-    let mut jit = compile(&context, machine, mnk, elem, acc, DotPrecision::Ieee, layouts, fresh);
+    let mut jit = compile(machine, mnk, elem, acc, DotPrecision::Ieee, layouts, fresh);
     let size = acc.bytes() as usize;
     // One row past the end must stay untouched.
     let start = |i: usize| (i % 17) as f64 - 8.0;
@@ -225,7 +200,7 @@ fn check_on(machine: Machine, elem: ScalarType, mnk: [u32; 3], layouts: [Layout;
     args.extend(bounds(layouts[1]));
     let scratch = jit.scratch.as_mut_ptr().cast::<u8>();
     let scratch = scratch.wrapping_add(scratch.align_offset(64));
-    unsafe { jit.entry.call(a_bytes.as_ptr(), b_bytes.as_ptr(), c.as_mut_ptr(), scratch, args.as_ptr()) };
+    unsafe { (jit.entry)(a_bytes.as_ptr(), b_bytes.as_ptr(), c.as_mut_ptr(), scratch, args.as_ptr()) };
     for i in 0..(m + 1) * n {
         let bytes = &c[i * size..(i + 1) * size];
         let got = match acc {
@@ -329,9 +304,8 @@ fn narrower_vectors() {
 
 #[test]
 fn tf32_rounds_to_nearest_even() {
-    let context = Context::create();
     let machine = machine_of(&host_features());
-    let mut jit = compile(&context, machine, [1, 1, 1], ScalarType::F32, ScalarType::F32, DotPrecision::Tf32, PLAIN, true);
+    let mut jit = compile(machine, [1, 1, 1], ScalarType::F32, ScalarType::F32, DotPrecision::Tf32, PLAIN, true);
     let ulp = f32::EPSILON;
     let step = 2f32.powi(-10);
     let cases = [
@@ -348,10 +322,10 @@ fn tf32_rounds_to_nearest_even() {
         let scratch = jit.scratch.as_mut_ptr().cast::<u8>();
         let scratch = scratch.wrapping_add(scratch.align_offset(64));
         let (a, b) = ([input], [1f32]);
-        unsafe { jit.entry.call(a.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
+        unsafe { (jit.entry)(a.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
         assert_eq!(c[0], want, "tf32 of {input}");
         let nan = [f32::from_bits(0x7fff_ffff)];
-        unsafe { jit.entry.call(nan.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
+        unsafe { (jit.entry)(nan.as_ptr().cast(), b.as_ptr().cast(), c.as_mut_ptr().cast(), scratch, args.as_ptr()) };
         assert!(c[0].is_nan());
     }
 }
