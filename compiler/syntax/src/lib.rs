@@ -4,6 +4,8 @@
 pub mod ast;
 pub mod codes;
 pub mod diagnostic;
+pub mod dump;
+pub mod fmt;
 pub mod json;
 pub mod lex;
 mod literal;

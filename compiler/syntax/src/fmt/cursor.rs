@@ -1,0 +1,170 @@
+//! The tokens of a file in order, each with the comments around it: whoever takes every token keeps every comment.
+
+use super::doc::Doc;
+use crate::tokens::{Token, Tokens};
+
+/// A comment in front of a token.
+struct Leading {
+    text: String,
+    /// It starts its own line.
+    fresh: bool,
+    /// An empty line stands in front of it.
+    blank: bool,
+    /// The line ends behind it.
+    ends_line: bool,
+}
+
+/// The comments between two tokens.
+#[derive(Default)]
+struct Gap {
+    /// Behind the token in front, on its line.
+    trailing: Vec<(String, bool)>,
+    /// In front of the token behind.
+    leading: Vec<Leading>,
+    /// An empty line stands in front of the first leading comment, or of the token where there is none.
+    blank: bool,
+    /// An empty line stands between the last leading comment and the token.
+    blank_behind: bool,
+}
+
+/// Gives out tokens as layout.
+pub(super) struct Cursor<'t> {
+    text: &'t str,
+    tokens: &'t Tokens,
+    /// Gap `i` is in front of token `i`; the last one in front of the end of the file.
+    gaps: Vec<Gap>,
+    at: usize,
+    comment_taken: bool,
+}
+
+impl<'t> Cursor<'t> {
+    pub(super) fn new(text: &'t str, tokens: &'t Tokens) -> Self {
+        let count = tokens.tokens.len();
+        let mut comments = tokens.comments.iter().peekable();
+        let mut gaps = Vec::with_capacity(count + 1);
+        for i in 0..=count {
+            let mut from = if i == 0 { 0 } else { tokens.spans[i - 1].hi as usize };
+            let to = tokens.spans.get(i).map_or(text.len(), |s| s.lo as usize);
+            let between = |a: usize, b: usize| text.get(a..b).unwrap_or("");
+            let mut gap = Gap::default();
+            let mut same_line = i > 0;
+            let closes = matches!(tokens.tokens.get(i), Some(Token::Comma | Token::Semi))
+                || tokens.tokens.get(i).is_some_and(Token::is_closing);
+            while let Some(comment) = comments.next_if(|c| (c.span.lo as usize) < to) {
+                let (lo, hi) = (comment.span.lo as usize, comment.span.hi as usize);
+                let before = between(from, lo);
+                same_line &= !before.contains('\n');
+                let next = comments.peek().map_or(to, |c| (c.span.lo as usize).min(to));
+                let ends_line = !comment.block || between(hi, next).contains('\n') || i == count;
+                let body = between(lo, hi).trim_end().to_string();
+                if same_line && gap.leading.is_empty() && (ends_line || closes) {
+                    gap.trailing.push((body, !comment.block));
+                } else {
+                    let blank = before.matches('\n').count() > 1;
+                    gap.blank |= blank && gap.leading.is_empty();
+                    let fresh = before.contains('\n') || (i == 0 && gap.leading.is_empty());
+                    gap.leading.push(Leading { text: body, fresh, blank, ends_line });
+                }
+                from = hi;
+            }
+            let last_blank = between(from, to).matches('\n').count() > 1;
+            if gap.leading.is_empty() {
+                gap.blank = last_blank;
+            } else {
+                gap.blank_behind = last_blank;
+            }
+            gaps.push(gap);
+        }
+        Cursor { text, tokens, gaps, at: 0, comment_taken: false }
+    }
+
+    /// The next token; none at the end.
+    pub(super) fn peek(&self) -> Option<&'t Token> {
+        self.peek_at(0)
+    }
+
+    /// The token `offset` behind the next one.
+    pub(super) fn peek_at(&self, offset: usize) -> Option<&'t Token> {
+        self.tokens.tokens.get(self.at + offset)
+    }
+
+    pub(super) fn is(&self, token: &Token) -> bool {
+        self.peek() == Some(token)
+    }
+
+    /// Number of the next token.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Whether an empty line stands in front of the next token and the comments that lead it.
+    pub(super) fn blank_in_front(&self) -> bool {
+        self.gaps[self.at].blank
+    }
+
+    /// Whether the source has a newline between the tokens `from` and `to` (both taken in).
+    pub(super) fn spans_lines(&self, from: usize, to: usize) -> bool {
+        let span = self.tokens.span(from, (to + 1).min(self.tokens.tokens.len()));
+        self.text.get(span.range()).is_some_and(|t| t.contains('\n'))
+    }
+
+    /// Whether a line comment stood behind the token taken last.
+    pub(super) fn comment_taken(&self) -> bool {
+        self.comment_taken
+    }
+
+    /// The next token with its comments. At the end, the comments there.
+    pub(super) fn take(&mut self) -> Doc {
+        let Some(span) = self.tokens.spans.get(self.at) else { return self.leading() };
+        let text = Doc::text(self.text.get(span.range()).unwrap_or("").trim_end());
+        self.take_as(text)
+    }
+
+    /// The comments of the next token, and other text in its place.
+    pub(super) fn take_as(&mut self, text: Doc) -> Doc {
+        let leading = self.leading();
+        self.at += 1;
+        let mut parts = vec![leading, text];
+        self.comment_taken = false;
+        for (comment, line) in std::mem::take(&mut self.gaps[self.at].trailing) {
+            parts.push(Doc::text(format!(" {comment}")));
+            if line {
+                self.comment_taken = true;
+                parts.push(Doc::EndOfLine);
+            }
+        }
+        Doc::from(parts)
+    }
+
+    /// Whether comments lead the next token.
+    pub(super) fn has_leading(&self) -> bool {
+        !self.gaps[self.at].leading.is_empty()
+    }
+
+    /// The comments that lead the next token, which is not taken; they are given out only once.
+    pub(super) fn leading(&mut self) -> Doc {
+        let gap = &mut self.gaps[self.at];
+        let mut parts = vec![];
+        let mut first = true;
+        let list = std::mem::take(&mut gap.leading);
+        let any = !list.is_empty();
+        let mut open_line = false;
+        for comment in list {
+            if comment.fresh || open_line {
+                parts.push(Doc::FreshLine { blank: comment.blank && !first });
+            }
+            parts.push(Doc::text(comment.text));
+            if comment.ends_line {
+                parts.push(Doc::EndOfLine);
+            } else {
+                parts.push(Doc::text(" "));
+            }
+            open_line = comment.ends_line;
+            first = false;
+        }
+        if any && (open_line || gap.blank_behind) {
+            parts.push(Doc::FreshLine { blank: gap.blank_behind });
+        }
+        Doc::from(parts)
+    }
+}
