@@ -17,6 +17,7 @@ pub mod inst;
 pub mod layout;
 pub mod module;
 pub mod ops;
+pub mod round;
 pub mod signature;
 pub mod text;
 pub mod types;

@@ -1,1 +1,21 @@
 //! Kiln's passes over Tile IR: one pass, one file.
+//!
+//! [`pipeline`] is the table of contents: every pipeline, in order. [`manager`] runs passes, verifies between them and reports failures with
+//! a reproducer. `analysis` holds what passes ask about a function; `gpu` the passes that give tiles layouts and threads.
+//! This crate knows no syntax, no LLVM and no GPU driver.
+
+#![deny(missing_docs)]
+
+mod canonicalize;
+mod clone;
+mod dce;
+mod fold;
+mod inline;
+pub mod manager;
+pub mod pipeline;
+mod replace;
+mod reproducer;
+
+pub use manager::{Pass, PassContext, PassError, PassFailure, PassOptions, PassResult, Report, Target};
+pub use pipeline::{optimize, optimize_with_report};
+pub use reproducer::run_reproducer;

@@ -1,0 +1,51 @@
+//! The table of contents of the compiler: every pipeline, in order.
+
+use kiln_ir::Module;
+use kiln_ir::verify::CheckedModule;
+
+use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
+use crate::{canonicalize, dce, inline};
+
+/// Before anything that depends on a target.
+const COMMON: &[Pass] = &[INLINE, CANONICALIZE, DCE];
+
+const INLINE: Pass = Pass::module("inline", inline::run);
+const CANONICALIZE: Pass = Pass::function("canonicalize", canonicalize::run);
+const DCE: Pass = Pass::function("dce", dce::run);
+
+/// The passes for a target, in order.
+pub fn passes(target: Target) -> Vec<Pass> {
+    match target {
+        Target::Host | Target::Gpu { .. } => COMMON.to_vec(),
+    }
+}
+
+/// Every pass, once, for filetests and reproducers.
+pub fn all() -> Vec<Pass> {
+    let mut list: Vec<Pass> = Vec::new();
+    for pass in passes(Target::Host).into_iter().chain(passes(Target::Gpu { sm: 90 })) {
+        if !list.iter().any(|p| p.name == pass.name) {
+            list.push(pass);
+        }
+    }
+    list
+}
+
+/// The pass of that name.
+pub fn find(name: &str) -> Option<Pass> {
+    all().into_iter().find(|p| p.name == name)
+}
+
+/// Runs the whole pipeline of a target on a module as `sema` made it.
+///
+/// # Errors
+/// See [`PassError`].
+pub fn optimize(module: Module, target: Target, options: &PassOptions) -> Result<CheckedModule, PassError> {
+    optimize_with_report(module, target, options).0
+}
+
+/// [`optimize`] with the times and dumps that the options ask for, also when it fails.
+pub fn optimize_with_report(module: Module, target: Target, options: &PassOptions) -> (Result<CheckedModule, PassError>, Report) {
+    let context = PassContext { target, fits_32_bit: options.fits_32_bit };
+    run_passes(module, &passes(target), &context, options)
+}
