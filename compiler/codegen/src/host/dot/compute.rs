@@ -4,7 +4,7 @@
 use kiln_ir::ScalarType;
 use kiln_ir::ops::DotPrecision;
 
-use super::emit::Emit;
+use crate::host::loops::Emit;
 use crate::llvm::{FloatPred, IntPred, Ty, Val};
 
 /// What the products and sums of a dot are made in. A *unit* is what one broadcast or one lane of a packed operand holds: `group()` neighbouring

@@ -8,7 +8,7 @@
 //! ```
 
 use super::compute::Compute;
-use super::emit::Emit;
+use crate::host::loops::Emit;
 use crate::llvm::Val;
 
 /// Steps of k in one trip of the loop.

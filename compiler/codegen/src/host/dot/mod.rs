@@ -11,7 +11,7 @@
 //! inputs to nearest even; `tf32x3` and `bf16x3` ask for at least that precision and get plain f32. Integer sums wrap.
 
 mod compute;
-pub(crate) mod emit;
+
 mod micro;
 mod pack;
 pub(crate) mod plan;
@@ -24,8 +24,8 @@ mod tests;
 use kiln_ir::ScalarType;
 use kiln_ir::ops::DotPrecision;
 
+use crate::host::loops::Emit;
 use compute::Compute;
-use emit::Emit;
 use micro::Micro;
 use pack::{Form, Pack};
 use plan::{Machine, Plan, Run};

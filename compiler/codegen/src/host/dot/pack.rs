@@ -8,9 +8,9 @@
 use kiln_ir::ops::DotPrecision;
 
 use super::compute::Compute;
-use super::emit::Emit;
 use super::source::{Axis, Source};
 use super::transpose::transpose;
+use crate::host::loops::Emit;
 use crate::llvm::Val;
 
 /// The order of a packed block, with its row length in units, a multiple of a vector's lanes.

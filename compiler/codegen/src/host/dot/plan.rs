@@ -13,8 +13,10 @@ pub(crate) struct Machine {
     pub i16_pairs: bool,
 }
 
-/// Elements of k in a block at most: a panel of B of two vectors then takes 32 KiB of the first-level cache.
-const DEPTH: u32 = 256;
+/// Elements of k that one block may have, and how many blocks of a deeper dot have: what a micro-kernel reads of both operands then stays in a
+/// first-level cache of 32 KiB.
+const MAX_DEPTH: u32 = 192;
+const DEPTH: u32 = 128;
 
 /// A run of equal pieces of an axis: `count` pieces of `size`, from position `start`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +52,7 @@ impl Plan {
         let wide = (2..=4).rev().find(|w| m * w + w <= room).unwrap_or(2).min(vectors);
         let most_rows = (room - wide) / wide;
         let depth = match k {
-            0..=384 => vec![Run { start: 0, size: k, count: 1 }],
+            0..=MAX_DEPTH => vec![Run { start: 0, size: k, count: 1 }],
             _ => pieces_of(k, DEPTH),
         };
         Plan { lanes, rows: balanced(m, most_rows), cols: pieces_of(n, wide * lanes), depth }

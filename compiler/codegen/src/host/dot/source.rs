@@ -3,7 +3,7 @@
 use kiln_ir::ScalarType;
 
 use super::compute::storage;
-use super::emit::Emit;
+use crate::host::loops::Emit;
 use crate::llvm::{IntPred, Val};
 
 /// An axis of a matrix.
@@ -90,10 +90,8 @@ pub(crate) struct Strided {
     pub strides: [Val; 2],
     /// The axis whose stride is known to be 1.
     pub contiguous: Option<Axis>,
-    /// What is in bounds along each axis; `None` is everything.
+    /// What is in bounds along each axis; `None` is everything. Outside, elements are 0.
     pub valid: [Option<Valid>; 2],
-    /// Read outside the bounds (storage type); zero when absent.
-    pub other: Option<Val>,
 }
 
 impl Strided {
@@ -148,11 +146,7 @@ impl Source for Strided {
     fn read(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32, checked: bool) -> Val {
         let ty = e.vec(storage(e, self.elem), lanes);
         let mask = if checked { self.mask(e, row, col, axis, lanes) } else { None };
-        let other = match (mask, self.other) {
-            (Some(_), Some(other)) => e.splat(other, lanes),
-            (Some(_), None) => e.zero(ty),
-            (None, _) => e.poison(ty),
-        };
+        let other = if mask.is_some() { e.zero(ty) } else { e.poison(ty) };
         let start = self.address(e, row, col);
         let align = self.elem.bytes();
         match mask {

@@ -1,13 +1,12 @@
 //! Every element type, extents around the blocks' edges, any strides and bounds, against f64 and i64 references; the shuffles against plain loops.
 
 use half::{bf16, f16};
-use llvm_sys::core::LLVMCreateMemoryBufferWithMemoryRangeCopy;
-use llvm_sys::orc2::lljit::*;
 
 use super::source::{Strided, Valid};
 use super::*;
+use crate::host::testing::native_code;
 use crate::llvm::Llvm;
-use crate::llvm_target::{Output, Target, host_cpu, host_features, host_triple, initialize_native};
+use crate::llvm_target::host_features;
 
 /// `fn(a, b, c, scratch, numbers)`: numbers are, for A then B: row stride, column stride, lo and hi of rows, lo and hi of columns.
 type Entry = unsafe extern "C" fn(*const u8, *const u8, *mut u8, *mut u8, *const i64);
@@ -74,7 +73,6 @@ fn compile(
                 _ => Some(Axis::Col),
             },
             valid: [valid(0), valid(1)],
-            other: None,
         }
     };
     let (a, b) = (operand(0, [m, k]), operand(1, [k, n]));
@@ -82,26 +80,9 @@ fn compile(
     let accumulator = Accumulator { ptr: e.param(function, 2), row_stride: n, fresh };
     dot.emit(&e, &a, &b, accumulator, e.param(function, 3));
     e.ret_void();
-    Jit { entry: jit(&llvm), scratch: vec![0; dot.scratch_bytes() as usize / 16 + 4] }
-}
-
-fn jit(llvm: &Llvm) -> Entry {
-    initialize_native();
-    let target = Target::create(&host_triple(), &host_cpu(), &host_features(), 2).unwrap();
-    target.configure(llvm);
-    target.verify(llvm).unwrap();
-    target.run_passes(llvm, "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm))").unwrap();
-    let object = target.emit(llvm, Output::Object).unwrap();
-    // SAFETY: LLVM's calls as documented; the engine is never disposed of, so the code stays.
-    unsafe {
-        let mut engine = std::ptr::null_mut();
-        assert!(LLVMOrcCreateLLJIT(&mut engine, std::ptr::null_mut()).is_null());
-        let buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object.as_ptr().cast(), object.len(), c"dot".as_ptr());
-        assert!(LLVMOrcLLJITAddObjectFile(engine, LLVMOrcLLJITGetMainJITDylib(engine), buffer).is_null());
-        let mut address = 0;
-        assert!(LLVMOrcLLJITLookup(engine, &mut address, c"entry".as_ptr()).is_null());
-        std::mem::transmute::<usize, Entry>(address as usize)
-    }
+    // SAFETY: the function was declared with this signature.
+    let entry = unsafe { std::mem::transmute::<usize, Entry>(native_code(&llvm, "entry")) };
+    Jit { entry, scratch: vec![0; dot.scratch_bytes() as usize / 16 + 4] }
 }
 
 /// Pseudo-random small numbers.

@@ -1,7 +1,7 @@
 //! Transposing a square of vectors in registers, with shuffles that x86 and Arm have as one instruction: interleaving inside 128-bit parts first,
 //! then moving whole parts.
 
-use super::emit::Emit;
+use crate::host::loops::Emit;
 use crate::llvm::Val;
 
 /// `result[i][j] = rows[j][i]`; as many vectors as a vector has lanes, a power of two, of 32- or 64-bit lanes.

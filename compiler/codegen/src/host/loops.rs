@@ -1,4 +1,4 @@
-//! What the dot generator needs beside the plain instructions of [`Llvm`]: constant-stride addressing, loops over constant ranges, lane padding.
+//! What generators of loops over constant ranges need beside the plain instructions of [`Llvm`]: addressing, loops, lane padding.
 
 use std::ops::Deref;
 
