@@ -1,0 +1,193 @@
+//! Devices: the CPU, and NVIDIA GPUs through the driver that is found at run time.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Error;
+use crate::pool::Pool;
+
+/// A device. Cloning is cheap: clones are the same device.
+#[derive(Clone, Debug)]
+pub struct Device(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Cpu(Arc<Pool>),
+    Cuda(Arc<CudaInfo>),
+}
+
+/// What is known of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CudaInfo {
+    /// Number, as the driver counts.
+    pub ordinal: usize,
+    /// Name.
+    pub name: String,
+    /// Compute capability: 90 for 9.0.
+    pub sm: u32,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+impl Device {
+    /// The CPU with its default number of threads: `KILN_NUM_THREADS`, else one a processor.
+    ///
+    /// # Errors
+    /// Where `KILN_NUM_THREADS` is malformed.
+    pub fn cpu() -> Result<Device, Error> {
+        static DEFAULT: OnceLock<Arc<Pool>> = OnceLock::new();
+        if let Some(pool) = DEFAULT.get() {
+            return Ok(Device(Kind::Cpu(pool.clone())));
+        }
+        let threads = Pool::default_threads()?;
+        Ok(Device(Kind::Cpu(DEFAULT.get_or_init(|| Arc::new(Pool::new(threads))).clone())))
+    }
+
+    /// The CPU with a number of threads of its own.
+    pub fn cpu_with_threads(threads: NonZeroUsize) -> Device {
+        Device(Kind::Cpu(Arc::new(Pool::new(threads))))
+    }
+
+    /// GPU number `ordinal`.
+    ///
+    /// # Errors
+    /// Where there is no driver, or no such GPU.
+    pub fn cuda(ordinal: usize) -> Result<Device, Error> {
+        let info = cuda_info(ordinal)?;
+        Ok(Device(Kind::Cuda(Arc::new(info))))
+    }
+
+    /// The device that `KILN_DEVICE` names, else the best one that kernels can be launched on. GPUs are listed and compiled for, but not launched on yet, so
+    /// this is the CPU.
+    ///
+    /// # Errors
+    /// Where `KILN_DEVICE` names no device.
+    pub fn best() -> Result<Device, Error> {
+        match std::env::var("KILN_DEVICE") {
+            Ok(name) if !name.is_empty() => Device::from_name(&name),
+            _ => Device::cpu(),
+        }
+    }
+
+    /// The device of a name: `cpu`, `cuda`, `cuda:1`.
+    ///
+    /// # Errors
+    /// Where there is no such device.
+    pub fn from_name(name: &str) -> Result<Device, Error> {
+        match name.split_once(':') {
+            None if name == "cpu" => Device::cpu(),
+            None if name == "cuda" => Device::cuda(0),
+            Some(("cuda", number)) if number.parse::<usize>().is_ok() => Device::cuda(number.parse().expect("just tried")),
+            _ => Err(Error::Device(format!("there is no device `{name}`: there are `cpu`, `cuda` and `cuda:N`"))),
+        }
+    }
+
+    /// Every device of this machine, the CPU first, and why there are no GPUs where the driver cannot be used.
+    ///
+    /// # Errors
+    /// Where `KILN_NUM_THREADS` is malformed.
+    pub fn all() -> Result<(Vec<Device>, Option<String>), Error> {
+        let mut devices = vec![Device::cpu()?];
+        let count = match cuda_count() {
+            Ok(count) => count,
+            Err(why) => return Ok((devices, Some(why))),
+        };
+        for ordinal in 0..count {
+            devices.push(Device::cuda(ordinal)?);
+        }
+        Ok((devices, None))
+    }
+
+    /// `cpu` or `cuda:0`.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Kind::Cpu(_) => "cpu".to_owned(),
+            Kind::Cuda(info) => format!("cuda:{}", info.ordinal),
+        }
+    }
+
+    /// What `num_sms()` is: worker threads, or multiprocessors.
+    pub fn num_sms(&self) -> i64 {
+        match &self.0 {
+            Kind::Cpu(pool) => pool.threads() as i64,
+            Kind::Cuda(info) => i64::from(info.multiprocessors),
+        }
+    }
+
+    /// What is known of the GPU; None for the CPU.
+    pub fn cuda_info(&self) -> Option<&CudaInfo> {
+        match &self.0 {
+            Kind::Cpu(_) => None,
+            Kind::Cuda(info) => Some(info),
+        }
+    }
+
+    /// The CPU's threads.
+    ///
+    /// # Errors
+    /// For GPUs, which are not launched on yet.
+    pub(crate) fn pool(&self) -> Result<&Arc<Pool>, Error> {
+        match &self.0 {
+            Kind::Cpu(pool) => Ok(pool),
+            Kind::Cuda(info) => Err(Error::Device(format!(
+                "this version of kiln compiles for GPUs but does not launch on them yet (cuda:{} is {}); use the CPU",
+                info.ordinal, info.name
+            ))),
+        }
+    }
+}
+
+/// Number of GPUs, or why the driver cannot be used.
+fn cuda_count() -> Result<usize, String> {
+    use cudarc::driver::{result, sys};
+    // SAFETY: only looks for the driver's library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("no NVIDIA driver: libcuda was not found".to_owned());
+    }
+    let driver = |e: result::DriverError| format!("the NVIDIA driver cannot be used: {e}");
+    result::init().map_err(driver)?;
+    Ok(usize::try_from(result::device::get_count().map_err(driver)?).unwrap_or(0))
+}
+
+fn cuda_info(ordinal: usize) -> Result<CudaInfo, Error> {
+    use cudarc::driver::{result, sys};
+    let count = cuda_count().map_err(Error::Device)?;
+    if ordinal >= count {
+        return Err(Error::Device(format!("there is no GPU number {ordinal}: the driver knows {count}")));
+    }
+    let ask = || -> Result<CudaInfo, result::DriverError> {
+        let device = result::device::get(ordinal as i32)?;
+        // SAFETY: the driver gave out the device.
+        let attribute = |which| unsafe { result::device::get_attribute(device, which) };
+        let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        Ok(CudaInfo {
+            ordinal,
+            name: result::device::get_name(device)?,
+            sm: (major * 10 + minor) as u32,
+            multiprocessors: attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32,
+            // SAFETY: as above.
+            memory: unsafe { result::device::total_mem(device)? } as u64,
+        })
+    };
+    ask().map_err(|e| Error::Device(format!("GPU number {ordinal} cannot be used: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_devices_or_errors() {
+        assert_eq!(Device::from_name("cpu").unwrap().name(), "cpu");
+        for bad in ["", "gpu", "cpu:1", "cuda:x", "cuda:", "CPU"] {
+            let error = Device::from_name(bad).unwrap_err();
+            assert!(error.to_string().contains("there is no device"), "{bad}: {error}");
+        }
+        // With or without a driver, a GPU that cannot be there is a clear error.
+        assert!(Device::cuda(9999).is_err());
+        assert_eq!(Device::cpu_with_threads(NonZeroUsize::new(3).unwrap()).num_sms(), 3);
+    }
+}

@@ -1,0 +1,171 @@
+//! Memory that tensors share, with a borrow count: kernels and readers hold it while they use it, so that nothing is read while it is written.
+//!
+//! Storage is handed out by reference count, and views of one storage may be used from several threads; the count turns a conflict into an error
+//! (`TensorError::Busy`) instead of a data race. It never blocks.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::error::TensorError;
+
+/// Alignment of memory that Kiln allocates, in bytes: a cache line, and the widest vector.
+pub const ALIGN: usize = 64;
+
+/// A block of host memory.
+#[derive(Debug)]
+pub struct Storage {
+    base: NonNull<u8>,
+    bytes: usize,
+    owner: Owner,
+    /// Readers (positive) or the writer (-1).
+    borrows: AtomicI32,
+}
+
+#[derive(Debug)]
+enum Owner {
+    /// Allocated here: the block that the aligned base lies in.
+    Block(NonNull<u8>, Layout),
+    /// Memory of something else, kept alive. Never read: it is held for its `Drop`.
+    Foreign(#[allow(dead_code)] Keeper),
+}
+
+struct Keeper(#[allow(dead_code)] Box<dyn Any + Send + Sync>);
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("foreign memory")
+    }
+}
+
+// SAFETY: the memory is plain data; `borrows` keeps readers and writers apart.
+unsafe impl Send for Storage {}
+// SAFETY: as above.
+unsafe impl Sync for Storage {}
+
+impl Storage {
+    /// Zeroed memory, aligned to [`ALIGN`].
+    ///
+    /// # Errors
+    /// Where the system has not that much.
+    pub fn zeroed(bytes: usize) -> Result<Storage, TensorError> {
+        let failed = || TensorError::OutOfMemory { bytes };
+        // Alignment by hand: zeroed memory of ordinary alignment comes from the system without being touched.
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGN).ok_or_else(failed)?, 16).map_err(|_| failed())?;
+        // SAFETY: the layout is not empty.
+        let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(failed)?;
+        let skip = block.as_ptr().align_offset(ALIGN);
+        // SAFETY: `skip` is less than ALIGN, and the block has that many bytes more than asked for.
+        let base = unsafe { block.add(skip) };
+        Ok(Storage { base, bytes, owner: Owner::Block(block, layout), borrows: AtomicI32::new(0) })
+    }
+
+    /// Takes over a vector's memory.
+    pub fn from_vec<T: Copy + Send + Sync + 'static>(mut vec: Vec<T>) -> Storage {
+        let bytes = std::mem::size_of_val(vec.as_slice());
+        let base = NonNull::new(vec.as_mut_ptr().cast()).expect("a vector's pointer is never null");
+        Storage { base, bytes, owner: Owner::Foreign(Keeper(Box::new(vec))), borrows: AtomicI32::new(0) }
+    }
+
+    /// Adopts memory that `keeper` keeps alive.
+    ///
+    /// # Safety
+    /// `base` must be valid for reads and writes of `bytes` bytes for as long as `keeper` lives, and nothing else may access it meanwhile.
+    pub unsafe fn adopt(base: NonNull<u8>, bytes: usize, keeper: Box<dyn Any + Send + Sync>) -> Storage {
+        Storage { base, bytes, owner: Owner::Foreign(Keeper(keeper)), borrows: AtomicI32::new(0) }
+    }
+
+    /// First byte.
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds the memory for reading.
+    ///
+    /// # Errors
+    /// While it is held for writing.
+    pub fn read(&self) -> Result<Reading<'_>, TensorError> {
+        self.try_read().then(|| Reading(self)).ok_or(TensorError::Busy)
+    }
+
+    /// Holds the memory for writing.
+    ///
+    /// # Errors
+    /// While it is held.
+    pub fn write(&self) -> Result<Writing<'_>, TensorError> {
+        self.try_write().then(|| Writing(self)).ok_or(TensorError::Busy)
+    }
+
+    /// Takes a reader's hold; `release_read` gives it back.
+    pub(crate) fn try_read(&self) -> bool {
+        self.borrows.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| if n >= 0 { n.checked_add(1) } else { None }).is_ok()
+    }
+
+    /// Takes the writer's hold; `release_write` gives it back.
+    pub(crate) fn try_write(&self) -> bool {
+        self.borrows.compare_exchange(0, -1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    pub(crate) fn release_read(&self) {
+        self.borrows.fetch_sub(1, Ordering::Release);
+    }
+
+    pub(crate) fn release_write(&self) {
+        self.borrows.store(0, Ordering::Release);
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Owner::Block(block, layout) = &self.owner {
+            // SAFETY: allocated with this layout, and given back once.
+            unsafe { dealloc(block.as_ptr(), *layout) }
+        }
+    }
+}
+
+/// A reader's hold.
+#[derive(Debug)]
+pub struct Reading<'a>(&'a Storage);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.release_read();
+    }
+}
+
+/// The writer's hold.
+#[derive(Debug)]
+pub struct Writing<'a>(&'a Storage);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.release_write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_and_writers_do_not() {
+        let storage = Storage::zeroed(100).unwrap();
+        assert_eq!(storage.base().as_ptr() as usize % ALIGN, 0);
+        let first = storage.read().unwrap();
+        let second = storage.read().unwrap();
+        assert!(matches!(storage.write(), Err(TensorError::Busy)));
+        drop((first, second));
+        let writer = storage.write().unwrap();
+        assert!(storage.read().is_err());
+        drop(writer);
+        assert!(storage.read().is_ok());
+        assert!(Storage::zeroed(usize::MAX - 3).is_err());
+    }
+}
