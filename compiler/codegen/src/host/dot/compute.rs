@@ -2,7 +2,7 @@
 //! rounds to nearest even.
 
 use kiln_ir::ScalarType;
-use kiln_ir::ops::DotPrecision;
+use kiln_ir::ops::{DotPrecision, ScaledFormat};
 
 use crate::host::loops::Emit;
 use crate::llvm::{FloatPred, IntPred, Ty, Val};
@@ -67,6 +67,16 @@ impl Compute {
             Compute::F64 => e.f64(),
             Compute::I32 | Compute::I16Pairs => e.i32(),
             Compute::I64 => e.i64(),
+        }
+    }
+
+    /// Whether elements of this type are units as they are.
+    pub fn takes_as_is(self, elem: ScalarType, precision: DotPrecision) -> bool {
+        match self {
+            Compute::F32 => elem == ScalarType::F32 && precision != DotPrecision::Tf32,
+            Compute::F64 => true,
+            Compute::I32 | Compute::I64 => elem.bytes() == self.bytes(),
+            Compute::I16Pairs => false,
         }
     }
 
@@ -148,16 +158,37 @@ fn decode_e5m2(e: &Emit<'_>, v: Val) -> Val {
     e.fpext(e.bitcast(bits, e.shaped(e.f16(), v)), e.shaped(e.f32(), v))
 }
 
-/// e4m3 (no infinities, 0x7f is NaN): the magnitude placed at f32's exponent and mantissa, scaled by 2^120 to mend the bias; right for subnormals too.
+/// e4m3 has no infinities, and NaN where all bits of the magnitude are set.
 fn decode_e4m3(e: &Emit<'_>, v: Val) -> Val {
+    let value = decode_small(e, v, 7, 3, 7);
+    let words = e.shaped(e.i32(), v);
+    let magnitude = e.and(e.zext(v, words), e.int(words, 0x7f));
+    let is_nan = e.icmp(IntPred::LLVMIntEQ, magnitude, e.int(words, 0x7f));
+    e.select(is_nan, e.float(e.ty(value), f64::NAN), value)
+}
+
+/// A float of `magnitude_bits` below its sign, `fraction_bits` of them fraction, all codes finite: the magnitude placed at f32's exponent and fraction, scaled
+/// to mend the bias; right for subnormals too.
+fn decode_small(e: &Emit<'_>, v: Val, magnitude_bits: u32, fraction_bits: u32, bias: i32) -> Val {
     let (words, floats) = (e.shaped(e.i32(), v), e.shaped(e.f32(), v));
     let bits = e.zext(v, words);
-    let magnitude = e.and(bits, e.int(words, 0x7f));
-    let sign = e.shl(e.and(bits, e.int(words, 0x80)), e.int(words, 24));
-    let placed = e.or(e.shl(magnitude, e.int(words, 20)), sign);
-    let value = e.fmul(e.bitcast(placed, floats), e.float(floats, 2f64.powi(120)));
-    let is_nan = e.icmp(IntPred::LLVMIntEQ, magnitude, e.int(words, 0x7f));
-    e.select(is_nan, e.float(floats, f64::NAN), value)
+    let sign_bit = 1 << magnitude_bits;
+    let magnitude = e.shl(e.and(bits, e.int(words, sign_bit - 1)), e.int(words, i64::from(23 - fraction_bits)));
+    let sign = e.shl(e.and(bits, e.int(words, sign_bit)), e.int(words, i64::from(31 - magnitude_bits)));
+    e.fmul(e.bitcast(e.or(magnitude, sign), floats), e.float(floats, 2f64.powi(127 - bias)))
+}
+
+/// Codes of an MX element format as f32, exactly. Formats of less than a byte are in the low bits of one.
+pub(crate) fn decode_format(e: &Emit<'_>, v: Val, format: ScaledFormat) -> Val {
+    match format {
+        ScaledFormat::E2M1 => decode_small(e, v, 3, 1, 1),
+        ScaledFormat::E2M3 => decode_small(e, v, 5, 3, 1),
+        ScaledFormat::E3M2 => decode_small(e, v, 5, 2, 3),
+        ScaledFormat::E4M3 => decode_e4m3(e, v),
+        ScaledFormat::E5M2 => decode_e5m2(e, v),
+        ScaledFormat::Bf16 => widen_bf16(e, v),
+        ScaledFormat::F16 => e.fpext(v, e.shaped(e.f32(), v)),
+    }
 }
 
 /// f32 rounded to tf32's 10 fraction bits, ties to even; NaN stays NaN.

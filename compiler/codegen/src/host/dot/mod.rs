@@ -15,6 +15,7 @@ mod compute;
 mod micro;
 mod pack;
 pub(crate) mod plan;
+pub(crate) mod scaled;
 pub(crate) mod source;
 mod transpose;
 
@@ -29,9 +30,14 @@ use compute::Compute;
 use micro::Micro;
 use pack::{Form, Pack};
 use plan::{Machine, Plan, Run};
-use source::{Axis, Source};
+use source::{Axis, Direct, Source};
 
 use crate::llvm::Val;
+
+/// Rows of A further apart than this are packed.
+const NEAR_BYTES: u32 = 1024;
+/// Dots of at most this many rows read B in place.
+const FEW_ROWS: u32 = 16;
 
 /// A dot to generate: `[m, k] x [k, n]`, extents at least 1.
 #[derive(Clone, Debug)]
@@ -97,33 +103,34 @@ impl Dot {
         let lanes = plan.lanes;
         let units = depth.div_ceil(compute.group());
         let unit = compute.unit(e);
-        let a_along = if a.contiguous() == Some(Axis::Row) { Axis::Row } else { Axis::Col };
-        let a_stride = self.a_stride(a_along, units);
-        let (a_form, a_row, a_step) = match a_along {
-            Axis::Row => (Form::DepthMajor { stride: a_stride }, 1, a_stride),
-            Axis::Col => (Form::OuterMajor { stride: a_stride }, a_stride, 1),
+        let job = |source, depth_axis, outer, dst, form| {
+            Pack { source, depth_axis, outer, from, depth, compute, precision, lanes, dst, form }.emit(e);
         };
-        let b_step = self.b_stride();
-        let b_packed = scratch;
-        let a_packed = e.at_const(unit, scratch, u64::from(b_step) * u64::from(units));
-        let job = |source, depth_axis, outer, dst, form| Pack {
-            source,
-            depth_axis,
-            outer,
-            from,
-            depth,
-            compute,
-            precision,
-            lanes,
-            dst,
-            form,
+        let (b_ptr, b_step) = match self.direct_b(b) {
+            Some(tile) => (e.gep(unit, tile.ptr, e.mul_const(from, tile.row_stride.into())), tile.row_stride),
+            None => {
+                job(b, Axis::Row, self.n, scratch, Form::DepthMajor { stride: self.b_stride() });
+                (scratch, self.b_stride())
+            }
         };
-        job(b, Axis::Row, self.n, b_packed, Form::DepthMajor { stride: b_step }).emit(e);
-        job(a, Axis::Col, self.m, a_packed, a_form).emit(e);
+        let (a_ptr, a_row, a_step) = match self.direct_a(a) {
+            Some(tile) => (e.gep(unit, tile.ptr, from), tile.row_stride, 1),
+            None => {
+                let packed = e.at_const(unit, scratch, u64::from(self.b_stride()) * u64::from(units));
+                let along = if a.contiguous() == Some(Axis::Row) { Axis::Row } else { Axis::Col };
+                let stride = self.a_stride(along, units);
+                let (form, row, step) = match along {
+                    Axis::Row => (Form::DepthMajor { stride }, 1, stride),
+                    Axis::Col => (Form::OuterMajor { stride }, stride, 1),
+                };
+                job(a, Axis::Col, self.m, packed, form);
+                (packed, row, step)
+            }
+        };
         for_pieces(e, &plan.cols, |col, cols| {
-            let b = e.gep(unit, b_packed, col);
+            let b = e.gep(unit, b_ptr, col);
             for_pieces(e, &plan.rows, |row, rows| {
-                let a = e.gep(unit, a_packed, e.mul_const(row, a_row.into()));
+                let a = e.gep(unit, a_ptr, e.mul_const(row, a_row.into()));
                 let c = e.gep(unit, acc.ptr, e.add_nsw(e.mul_const(row, acc.row_stride.into()), col));
                 let micro = Micro {
                     compute,
@@ -139,6 +146,20 @@ impl Dot {
                 };
                 micro.call(e, a, b, c);
             })
+        })
+    }
+
+    /// A as it lies in a tile buffer, where rows are not so far apart that they share a set of the cache.
+    fn direct_a(&self, a: &dyn Source) -> Option<Direct> {
+        let near = |tile: &Direct| tile.row_stride * self.compute.bytes() <= NEAR_BYTES;
+        a.direct().filter(|tile| self.compute.takes_as_is(a.elem(), self.precision) && near(tile))
+    }
+
+    /// B as it lies in a tile buffer, where it has whole vectors and so few rows of A use it that packing would not pay.
+    fn direct_b(&self, b: &dyn Source) -> Option<Direct> {
+        let whole = self.n.is_multiple_of(self.plan.lanes) && self.m <= FEW_ROWS;
+        b.direct().filter(|tile| {
+            whole && tile.row_stride.is_multiple_of(self.plan.lanes) && self.compute.takes_as_is(b.elem(), self.precision)
         })
     }
 

@@ -15,12 +15,12 @@ pub(crate) enum Axis {
     Col,
 }
 
-/// A matrix held by a tile buffer, readable as it stands.
+/// A row-major matrix in a tile buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direct {
     /// Element (0, 0), aligned to a vector.
     pub ptr: Val,
-    /// Distance of rows in elements, a multiple of a vector's lanes; columns are neighbours.
+    /// Distance of rows in elements.
     pub row_stride: u32,
 }
 
@@ -39,7 +39,7 @@ pub(crate) trait Source {
     /// `lanes` neighbours along `axis` from (`row`, `col`), all inside the compile-time extents.
     fn read(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32, checked: bool) -> Val;
 
-    /// The matrix in memory, when it is a tile buffer that needs no conversion.
+    /// The matrix in memory, when it is a tile buffer.
     fn direct(&self) -> Option<Direct> {
         None
     }
@@ -90,11 +90,19 @@ pub(crate) struct Strided {
     pub strides: [Val; 2],
     /// The axis whose stride is known to be 1.
     pub contiguous: Option<Axis>,
+    /// Rows' distance in elements, when it is known and `ptr` and every row of a matrix with a whole number of vectors a row are aligned to vectors: a tile buffer.
+    pub tile_stride: Option<u32>,
     /// What is in bounds along each axis; `None` is everything. Outside, elements are 0.
     pub valid: [Option<Valid>; 2],
 }
 
 impl Strided {
+    /// A row-major tile in scratch memory.
+    pub fn tile(e: &Emit<'_>, elem: ScalarType, extents: [u32; 2], ptr: Val) -> Strided {
+        let strides = [e.index(extents[1].into()), e.index(1)];
+        Strided { elem, extents, ptr, strides, contiguous: Some(Axis::Col), tile_stride: Some(extents[1]), valid: [None; 2] }
+    }
+
     fn address(&self, e: &Emit<'_>, row: Val, col: Val) -> Val {
         let down = if self.contiguous == Some(Axis::Row) { row } else { e.mul(row, self.strides[0]) };
         let across = if self.contiguous == Some(Axis::Col) { col } else { e.mul(col, self.strides[1]) };
@@ -130,6 +138,10 @@ impl Strided {
 }
 
 impl Source for Strided {
+    fn direct(&self) -> Option<Direct> {
+        Some(Direct { ptr: self.ptr, row_stride: self.tile_stride? })
+    }
+
     fn elem(&self) -> ScalarType {
         self.elem
     }

@@ -2,6 +2,9 @@
 
 use half::{bf16, f16};
 
+use kiln_ir::ops::ScaledFormat;
+
+use super::scaled::{DotScaled, ScaledOperand};
 use super::source::{Strided, Valid};
 use super::*;
 use crate::host::testing::native_code;
@@ -18,6 +21,12 @@ struct Layout {
     /// Elements between neighbours along the fast axis; above 1 nothing is contiguous.
     gap: usize,
     valid: Option<[[i64; 2]; 2]>,
+    /// A tile buffer: aligned, no gaps.
+    tile: bool,
+}
+
+impl Layout {
+    const PLAIN: Layout = Layout { transposed: false, gap: 1, valid: None, tile: false };
 }
 
 /// Machine code of one dot. The process keeps it.
@@ -72,6 +81,7 @@ fn compile(
                 Layout { transposed: true, .. } => Some(Axis::Row),
                 _ => Some(Axis::Col),
             },
+            tile_stride: layouts[which].tile.then_some(extents[1]),
             valid: [valid(0), valid(1)],
         }
     };
@@ -128,11 +138,30 @@ fn e4m3(byte: u8) -> f64 {
     sign * if exponent == 0 { fraction * 2f64.powi(-6) } else { (1.0 + fraction) * 2f64.powi(exponent - 7) }
 }
 
+/// Bytes copied to where a vector may be loaded from.
+struct Aligned(Vec<u128>, usize);
+
+impl Aligned {
+    fn new(bytes: &[u8]) -> Aligned {
+        let mut room = vec![0u128; bytes.len() / 16 + 5];
+        let start = room.as_mut_ptr().cast::<u8>().align_offset(64);
+        // SAFETY: a multiple of 16 within `room`, which has room for 64 bytes more than `bytes` has.
+        let into = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>().add(start), bytes.len()) };
+        into.copy_from_slice(bytes);
+        Aligned(room, start)
+    }
+
+    fn ptr(&self) -> *const u8 {
+        self.0.as_ptr().cast::<u8>().wrapping_add(self.1)
+    }
+}
+
 /// An operand's bytes, its strides and its values with those out of bounds as 0.
 fn random_matrix(elem: ScalarType, extents: [usize; 2], layout: Layout, numbers: &mut Numbers) -> (Vec<u8>, [i64; 2], Vec<f64>) {
     let gap = layout.gap.max(1);
     let [rows, cols] = extents;
-    let strides = if layout.transposed { [gap, rows * gap + 3] } else { [cols * gap + 3, gap] };
+    let pad = if layout.tile { 0 } else { 3 };
+    let strides = if layout.transposed { [gap, rows * gap + pad] } else { [cols * gap + pad, gap] };
     let size = elem.bytes() as usize;
     let mut bytes = vec![0u8; ((rows - 1) * strides[0] + (cols - 1) * strides[1] + 1) * size];
     let mut values = vec![0.0; rows * cols];
@@ -181,7 +210,8 @@ fn check_on(machine: Machine, elem: ScalarType, mnk: [u32; 3], layouts: [Layout;
     args.extend(bounds(layouts[1]));
     let scratch = jit.scratch.as_mut_ptr().cast::<u8>();
     let scratch = scratch.wrapping_add(scratch.align_offset(64));
-    unsafe { (jit.entry)(a_bytes.as_ptr(), b_bytes.as_ptr(), c.as_mut_ptr(), scratch, args.as_ptr()) };
+    let (a_bytes, b_bytes) = (Aligned::new(&a_bytes), Aligned::new(&b_bytes));
+    unsafe { (jit.entry)(a_bytes.ptr(), b_bytes.ptr(), c.as_mut_ptr(), scratch, args.as_ptr()) };
     for i in 0..(m + 1) * n {
         let bytes = &c[i * size..(i + 1) * size];
         let got = match acc {
@@ -210,7 +240,7 @@ fn check_on(machine: Machine, elem: ScalarType, mnk: [u32; 3], layouts: [Layout;
     }
 }
 
-const PLAIN: [Layout; 2] = [Layout { transposed: false, gap: 1, valid: None }; 2];
+const PLAIN: [Layout; 2] = [Layout::PLAIN; 2];
 
 #[test]
 fn every_type_at_odd_extents() {
@@ -238,11 +268,23 @@ fn extents_around_the_blocks() {
 #[test]
 fn any_strides() {
     for elem in [ScalarType::F32, ScalarType::F64, ScalarType::BF16, ScalarType::I8] {
-        for a in [Layout { transposed: true, gap: 1, valid: None }, Layout { transposed: false, gap: 3, valid: None }] {
-            for b in [Layout { transposed: true, gap: 1, valid: None }, Layout { transposed: true, gap: 2, valid: None }] {
+        for a in [Layout { transposed: true, gap: 1, ..Layout::PLAIN }, Layout { transposed: false, gap: 3, ..Layout::PLAIN }] {
+            for b in [Layout { transposed: true, gap: 1, ..Layout::PLAIN }, Layout { transposed: true, gap: 2, ..Layout::PLAIN }]
+            {
                 check(elem, [19, 37, 43], [a, b], false);
                 check(elem, [16, 64, 32], [b, a], true);
             }
+        }
+    }
+}
+
+#[test]
+fn tile_buffers_are_read_in_place() {
+    let tile = Layout { tile: true, ..Layout::PLAIN };
+    for elem in [ScalarType::F32, ScalarType::F64, ScalarType::I32, ScalarType::F16] {
+        for mnk in [[16, 64, 48], [9, 32, 400], [40, 48, 24], [7, 13, 5]] {
+            check(elem, mnk, [tile, tile], false);
+            check(elem, mnk, [tile, Layout::PLAIN], true);
         }
     }
 }
@@ -255,7 +297,7 @@ fn bounds_read_zero() {
         for valid in cases {
             for transposed in [false, true] {
                 for gap in [1, 2] {
-                    let bounded = Layout { transposed, gap, valid: Some(valid) };
+                    let bounded = Layout { transposed, gap, valid: Some(valid), tile: false };
                     check(elem, [33, 24, 40], [bounded, PLAIN[1]], false);
                     check(elem, [24, 40, 33], [PLAIN[0], bounded], false);
                 }
@@ -277,7 +319,7 @@ fn narrower_vectors() {
     ] {
         for elem in [ScalarType::F32, ScalarType::F64, ScalarType::I8, ScalarType::F8E4M3] {
             for transposed in [false, true] {
-                check_on(machine, elem, [20, 43, 37], [Layout { transposed, gap: 1, valid: None }; 2], false);
+                check_on(machine, elem, [20, 43, 37], [Layout { transposed, gap: 1, ..Layout::PLAIN }; 2], false);
             }
         }
     }
@@ -316,4 +358,106 @@ fn unsupported_dots_are_refused() {
     let machine = machine_of(&host_features());
     assert!(Dot::new(machine, [4, 4, 4], ScalarType::Bool, ScalarType::I32, DotPrecision::Ieee).is_none());
     assert!(Dot::new(machine, [4, 4, 4], ScalarType::F16, ScalarType::F16, DotPrecision::Ieee).is_none());
+}
+
+/// The definition of a small float: sign, exponent with `bias`, fraction; no specials.
+fn small_float(code: u32, exponent_bits: u32, fraction_bits: u32, bias: i32) -> f64 {
+    let sign = if code >> (exponent_bits + fraction_bits) & 1 == 1 { -1.0 } else { 1.0 };
+    let exponent = (code >> fraction_bits & ((1 << exponent_bits) - 1)) as i32;
+    let fraction = f64::from(code & ((1 << fraction_bits) - 1)) / f64::from(1 << fraction_bits);
+    sign * if exponent == 0 { fraction * 2f64.powi(1 - bias) } else { (1.0 + fraction) * 2f64.powi(exponent - bias) }
+}
+
+/// Random finite elements of a format: packed bytes of a row-major `[rows, cols]` and their values; e2m1 pairs run along `pair_axis`.
+fn random_scaled(format: ScaledFormat, rows: usize, cols: usize, pair_axis: usize, numbers: &mut Numbers) -> (Vec<u8>, Vec<f64>) {
+    let mut bytes = vec![0; rows * cols * 2];
+    let mut values = vec![0.0; rows * cols];
+    for r in 0..rows {
+        for c in 0..cols {
+            let code = numbers.next() as u32;
+            let at = r * cols + c;
+            let finite = |top: u32| if code & top == top { 0x08 } else { code & 0xff };
+            match format {
+                ScaledFormat::E2M1 => {
+                    let (byte, high) = if pair_axis == 0 { (r / 2 * cols + c, r % 2) } else { ((r * cols + c) / 2, c % 2) };
+                    bytes[byte] |= ((code & 15) << (4 * high)) as u8;
+                    values[at] = small_float(code & 15, 2, 1, 1);
+                }
+                ScaledFormat::E2M3 | ScaledFormat::E3M2 => {
+                    bytes[at] = (code & 63) as u8;
+                    let (exponent, fraction, bias) = if format == ScaledFormat::E2M3 { (2, 3, 1) } else { (3, 2, 3) };
+                    values[at] = small_float(code & 63, exponent, fraction, bias);
+                }
+                ScaledFormat::E4M3 => {
+                    bytes[at] = finite(0x7f) as u8;
+                    values[at] = e4m3(bytes[at]);
+                }
+                ScaledFormat::E5M2 => {
+                    bytes[at] = finite(0x7c) as u8;
+                    values[at] = small_float(bytes[at].into(), 5, 2, 15);
+                }
+                ScaledFormat::Bf16 | ScaledFormat::F16 => {
+                    let value = f64::from(code % 4001) / 1000.0 - 2.0;
+                    let f16_bits = (f16::from_f64(value).to_le_bytes(), f16::from_f64(value).to_f64());
+                    let bf16_bits = (bf16::from_f64(value).to_le_bytes(), bf16::from_f64(value).to_f64());
+                    let (two, exact) = if format == ScaledFormat::F16 { f16_bits } else { bf16_bits };
+                    bytes[2 * at..2 * at + 2].copy_from_slice(&two);
+                    values[at] = exact;
+                }
+            }
+        }
+    }
+    (bytes, values)
+}
+
+#[test]
+fn scaled_operands() {
+    let formats = ScaledFormat::ALL.iter().map(|&f| (f, ScaledFormat::E2M1)).chain([(ScaledFormat::E2M1, ScaledFormat::F16)]);
+    for (number, (a_format, b_format)) in formats.enumerate() {
+        let [m, n, k] = [[5u32, 17, 32], [20, 33, 96], [3, 16, 288]][number % 3];
+        let (a_format, b_format) = if number % 2 == 0 { (a_format, b_format) } else { (b_format, a_format) };
+        let llvm = Llvm::new("scaled");
+        let e = Emit(&llvm);
+        let function = e.add_function("entry", e.fn_ty(e.void(), &[e.ptr(); 6]));
+        e.at_end(e.block_in(function, ""));
+        let p = |n| e.param(function, n);
+        let dot = DotScaled::new(machine_of(&host_features()), [m, n, k]).unwrap();
+        let operand = |elements, scales, format| ScaledOperand { elements: p(elements), scales: p(scales), format };
+        let acc = Accumulator { ptr: p(4), row_stride: n, fresh: true };
+        dot.emit(&e, operand(0, 1, a_format), operand(2, 3, b_format), acc, p(5));
+        e.ret_void();
+        type Entry = unsafe extern "C" fn(*const u8, *const u8, *const u8, *const u8, *mut f32, *mut u8);
+        // SAFETY: declared with this signature above.
+        let entry = unsafe { std::mem::transmute::<usize, Entry>(native_code(&llvm, "entry")) };
+
+        let (m, n, k) = (m as usize, n as usize, k as usize);
+        let mut numbers = Numbers(number as u64);
+        let (a_bytes, a) = random_scaled(a_format, m, k, 1, &mut numbers);
+        let (b_bytes, b) = random_scaled(b_format, k, n, 0, &mut numbers);
+        let mut scales = |count: usize| -> Vec<u8> { (0..count).map(|_| (117 + numbers.next() % 21) as u8).collect() };
+        let (a_scales, b_scales) = (scales(m * k / 32), scales(n * k / 32));
+        let mut c = vec![f32::NAN; m * n];
+        let mut scratch = vec![0u128; dot.scratch_bytes() as usize / 16 + 4];
+        let aligned = scratch.as_mut_ptr().cast::<u8>();
+        let aligned = aligned.wrapping_add(aligned.align_offset(64));
+        // SAFETY: buffers of the sizes that the dot was generated for.
+        unsafe {
+            entry(a_bytes.as_ptr(), a_scales.as_ptr(), b_bytes.as_ptr(), b_scales.as_ptr(), c.as_mut_ptr(), aligned);
+        }
+        let scale = |code: u8| 2f64.powi(i32::from(code) - 127);
+        for (at, &got) in c.iter().enumerate() {
+            let (r, col) = (at / n, at % n);
+            let terms = || {
+                (0..k).map(|x| {
+                    a[r * k + x]
+                        * scale(a_scales[r * (k / 32) + x / 32])
+                        * b[x * n + col]
+                        * scale(b_scales[col * (k / 32) + x / 32])
+                })
+            };
+            let bound = (k + 1) as f64 * f64::from(f32::EPSILON) / 2.0 * terms().map(f64::abs).sum::<f64>();
+            let want: f64 = terms().sum();
+            assert!((f64::from(got) - want).abs() <= bound, "{a_format} {b_format} ({r}, {col}): {got}, expected {want}");
+        }
+    }
 }
