@@ -4,8 +4,11 @@
 //! fill what is left, and then the grid, the `requires` clauses and the schedule are numbers. Nothing is launched unless all of it agrees; every
 //! disagreement names both values and where they come from.
 
+mod assume;
 mod dims;
 mod finish;
+
+pub use assume::Assumptions;
 
 use super::error::{ArgKind, BindError, BindErrorKind};
 use super::eval::{Env, EvalError};

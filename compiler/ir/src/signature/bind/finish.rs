@@ -115,7 +115,7 @@ impl<'a> Binder<'a> {
         Ok(grid)
     }
 
-    fn fns(&self) -> Result<Vec<String>> {
+    pub(super) fn fns(&self) -> Result<Vec<String>> {
         self.sig
             .fn_params
             .iter()
@@ -128,7 +128,7 @@ impl<'a> Binder<'a> {
             .collect()
     }
 
-    fn schedule(&self) -> Result<Schedule> {
+    pub(super) fn schedule(&self) -> Result<Schedule> {
         let mut schedule = Schedule::default();
         let mut set = |name: &str, values: &[i64]| {
             schedule.set(name, values).map_err(|expected| {

@@ -382,3 +382,31 @@ fn functions_and_schedules_have_defaults_and_overrides() {
     let spec = sig.bind(&args, &options).unwrap().spec;
     assert_eq!((spec.fns, spec.schedule.warps, spec.schedule.persistent), (vec!["std::act::gelu".to_owned()], Some(4), true));
 }
+
+#[test]
+fn a_kernel_can_be_specialized_without_a_launch() {
+    let pow2 = HostExpr::Call(HostFn::NextPow2, vec![dim(1)]);
+    let mut sig = signature(
+        &["M", "N"],
+        vec![const_param("BLOCK", Some(pow2)), const_param("D", None)],
+        vec![tensor("x", false, vec![dim(0), dim(1), constant(1)]), tensor("w", false, vec![dim(1)])],
+        vec![dim(0)],
+    );
+    sig.params[1].optional = true;
+    let d = |value: i64| LaunchOptions { consts: vec![("D".into(), value)], ..none() };
+    let error = sig.assume(&Assumptions::default(), &d(24)).unwrap_err();
+    assert_eq!(error.kind.to_string(), "constant `BLOCK` is not determined by the arguments");
+    let dims = vec![("N".to_owned(), 1000)];
+    let spec = sig.assume(&Assumptions { dims: dims.clone(), present: vec![] }, &d(24)).unwrap();
+    assert_eq!(
+        (spec.consts.as_slice(), spec.types.as_slice(), spec.present.as_slice()),
+        (&[1024, 24][..], &[F32][..], &[true, false][..])
+    );
+    let facts = spec.tensors[0].as_ref().unwrap();
+    assert_eq!((facts.strides[2].known, facts.strides[1].known, facts.strides[0].divisor), (Some(1), Some(24), 16));
+    assert_eq!((facts.dims[2].known, facts.dims[0].divisor, facts.align), (Some(24), 16, 16));
+    let spec = sig.assume(&Assumptions { dims: dims.clone(), present: vec!["w".into()] }, &d(24)).unwrap();
+    assert!(spec.present[1] && spec.tensors[1].is_some());
+    assert_eq!(sig.assume(&Assumptions { dims, present: vec!["v".into()] }, &d(24)).unwrap_err().code(), "K1001");
+    assert_eq!(sig.assume(&Assumptions { dims: vec![("K".into(), 1)], present: vec![] }, &d(24)).unwrap_err().code(), "K1001");
+}
