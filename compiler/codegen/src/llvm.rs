@@ -484,6 +484,10 @@ impl Llvm {
     pub fn uitofp(&self, v: Val, to: Ty) -> Val {
         self.convert(LLVMOpcode::LLVMUIToFP, v, to)
     }
+    /// Toward zero; the value must fit.
+    pub fn fptosi(&self, v: Val, to: Ty) -> Val {
+        self.convert(LLVMOpcode::LLVMFPToSI, v, to)
+    }
     pub fn bitcast(&self, v: Val, to: Ty) -> Val {
         self.convert(LLVMOpcode::LLVMBitCast, v, to)
     }

@@ -1,0 +1,101 @@
+//! Assertions and prints: calls back into the runtime.
+
+use kiln_ir::{Inst, InstData};
+
+use super::nest::{Coords, GroupNest, Nest};
+use super::{Buffer, Emitter};
+use crate::CodegenError;
+use crate::host::object::{AssertInfo, PrintInfo, PrintOperand};
+use crate::llvm::{IntPred, Val};
+
+/// Byte offsets in `abi::HostContext`.
+const USER: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, user) as i64;
+const ON_ASSERT: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, on_assert) as i64;
+const ON_PRINT: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, on_print) as i64;
+
+impl Emitter<'_> {
+    fn context_field(&self, offset: i64) -> Val {
+        let field = self.b.offset(self.program().context, offset);
+        self.b.load(self.b.ptr(), field, 8)
+    }
+
+    /// Reports and leaves the program unless `ok`.
+    pub fn assert_scalar(&mut self, inst: Inst, ok: Val) {
+        let InstData::Assert { message, .. } = &self.func.insts[inst] else { return };
+        let number = self.asserts.len() as i64;
+        let loc = self.func.locs[inst];
+        self.asserts.push(AssertInfo { message: message.to_string(), place: self.module.describe(loc), loc });
+        let (fail, go) = (self.b.block("assert_failed"), self.b.block("assert_ok"));
+        self.b.cond_br(ok, go, fail);
+        self.b.at_end(fail);
+        let (callee, user) = (self.context_field(ON_ASSERT), self.context_field(USER));
+        let ty = self.b.fn_ty(self.b.void(), &[self.b.ptr(), self.b.i32(), self.b.i64()]);
+        self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear]);
+        self.b.br(self.program().next);
+        self.b.at_end(go);
+    }
+
+    /// Notes lanes that fail a tile assertion.
+    pub fn assert_lanes(&mut self, n: &mut Nest, g: &GroupNest, inst: Inst, coords: &Coords) -> Result<(), CodegenError> {
+        let InstData::Assert { cond, .. } = &self.func.insts[inst] else { return Ok(()) };
+        let ok = self.eval(n, *cond, coords)?;
+        let Some(&(_, flag)) = g.flags.iter().find(|(i, _)| *i == inst) else {
+            return Err(CodegenError::internal("an assertion without a flag"));
+        };
+        let mut bad = self.b.not(self.b.splat(ok.v, n.lanes));
+        if let Some(mask) = n.mask {
+            bad = self.b.and(bad, mask);
+        }
+        if n.lanes > 1 {
+            bad = self.b.intrinsic("llvm.vector.reduce.or", &[self.b.ty(bad)], &[bad]);
+        }
+        let i8_ty = self.b.i8();
+        let old = self.b.load(i8_ty, flag, 1);
+        self.b.store(self.b.or(old, self.b.zext(bad, i8_ty)), flag, 1);
+        Ok(())
+    }
+
+    /// After a group: leaves the program if an assertion failed.
+    pub fn finish_asserts(&mut self, g: &GroupNest) -> Result<(), CodegenError> {
+        for &(inst, flag) in &g.flags {
+            let bad = self.b.load(self.b.i8(), flag, 1);
+            let ok = self.b.icmp(IntPred::LLVMIntEQ, bad, self.b.int(self.b.i8(), 0));
+            self.assert_scalar(inst, ok);
+        }
+        Ok(())
+    }
+
+    /// Emits a `Print`: operands in memory, row-major, one pointer each.
+    pub fn print(&mut self, inst: Inst) -> Result<(), CodegenError> {
+        let func = self.func;
+        let InstData::Print { format, args } = &func.insts[inst] else {
+            return Err(CodegenError::internal("not a print"));
+        };
+        let mark = self.mark();
+        let number = self.prints.len() as i64;
+        let list = self.alloc_bytes(8 * args.len().max(1) as u64);
+        let mut operands = Vec::new();
+        for (i, &arg) in args.iter().enumerate() {
+            let ty = func.ty(arg);
+            let buffer = if self.is_tile(arg) {
+                self.buffer(arg)?
+            } else {
+                let buffer: Buffer = self.alloc(ty.elem(), &[]);
+                let v = self.scalar(arg)?;
+                let raw = self.to_mem(ty.elem(), v);
+                self.b.store(raw, buffer.ptr, ty.elem().bytes());
+                buffer
+            };
+            let slot = self.b.offset(list, 8 * i as i64);
+            self.b.store(buffer.ptr, slot, 8);
+            operands.push(PrintOperand { elem: ty.elem(), shape: ty.shape().to_vec() });
+        }
+        let loc = func.locs[inst];
+        self.prints.push(PrintInfo { format: format.to_string(), operands, place: self.module.describe(loc), loc });
+        let (callee, user) = (self.context_field(ON_PRINT), self.context_field(USER));
+        let ty = self.b.fn_ty(self.b.void(), &[self.b.ptr(), self.b.i32(), self.b.i64(), self.b.ptr()]);
+        self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear, list]);
+        self.release(mark);
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! What the host back end is asked for and what it produces.
+
+use std::time::Duration;
+
+use kiln_ir::{Elem, SrcLoc};
+use serde::{Deserialize, Serialize};
+
+/// Options of host compilation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HostOptions {
+    /// LLVM's effort, 0 to 3.
+    pub opt_level: u8,
+    /// LLVM's name of the processor; the one this runs on when absent.
+    pub cpu: Option<String>,
+    /// Instrument the kernel (out-of-bounds pointers, uninitialized reads, races).
+    pub checked: bool,
+    /// Keep the LLVM IR as text: `Before` or after optimization.
+    pub emit_llvm: bool,
+    /// Keep the assembly as text.
+    pub emit_asm: bool,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        HostOptions { opt_level: 2, cpu: None, checked: false, emit_llvm: false, emit_asm: false }
+    }
+}
+
+/// An assertion of the kernel; its number is what `HostContext::on_assert` gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssertInfo {
+    /// The message.
+    pub message: String,
+    /// `file.kiln:line:column`.
+    pub place: String,
+    /// The same for diagnostics that show the source.
+    pub loc: SrcLoc,
+}
+
+/// A print of the kernel; its number is what `HostContext::on_print` gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrintInfo {
+    /// Text with a `{}` for each operand.
+    pub format: String,
+    /// Operands: each pointer leads to row-major elements in memory format.
+    pub operands: Vec<PrintOperand>,
+    /// `file.kiln:line:column`.
+    pub place: String,
+    /// The same for diagnostics that show the source.
+    pub loc: SrcLoc,
+}
+
+/// Type of a printed operand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrintOperand {
+    /// Element type; bool is one byte, index 8.
+    pub elem: Elem,
+    /// Extents, empty for a scalar.
+    pub shape: Vec<u32>,
+}
+
+/// How long the stages of a compilation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostTimings {
+    /// Planning and building LLVM IR.
+    pub build: Duration,
+    /// LLVM's optimization passes.
+    pub optimize: Duration,
+    /// Machine code.
+    pub codegen: Duration,
+}
+
+/// A compiled kernel: relocatable machine code and its tables. This is what a disk cache stores.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostObject {
+    /// An ELF (or Mach-O) relocatable object.
+    pub object: Vec<u8>,
+    /// The symbol of the entry point.
+    pub symbol: String,
+    /// Bytes of scratch memory a call needs.
+    pub scratch_bytes: u64,
+    /// The processor it is for.
+    pub cpu: String,
+    /// Assertions by number.
+    pub asserts: Vec<AssertInfo>,
+    /// Prints by number.
+    pub prints: Vec<PrintInfo>,
+    /// Optimized LLVM IR, when asked for.
+    pub llvm: Option<String>,
+    /// Assembly, when asked for.
+    pub asm: Option<String>,
+    /// Stage times of this compilation (zero for an object read from a cache).
+    #[serde(skip)]
+    pub timings: HostTimings,
+}
