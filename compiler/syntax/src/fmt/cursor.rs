@@ -34,7 +34,7 @@ pub(super) struct Cursor<'t> {
     /// Gap `i` is in front of token `i`; the last one in front of the end of the file.
     gaps: Vec<Gap>,
     at: usize,
-    comment_taken: bool,
+    comment_taken: Option<bool>,
 }
 
 impl<'t> Cursor<'t> {
@@ -79,7 +79,7 @@ impl<'t> Cursor<'t> {
             }
             gaps.push(gap);
         }
-        Cursor { text, tokens, gaps, at: 0, comment_taken: false }
+        Cursor { text, tokens, gaps, at: 0, comment_taken: None }
     }
 
     /// The next token; none at the end.
@@ -112,8 +112,8 @@ impl<'t> Cursor<'t> {
         self.text.get(span.range()).is_some_and(|t| t.contains('\n'))
     }
 
-    /// Whether a line comment stood behind the token taken last.
-    pub(super) fn comment_taken(&self) -> bool {
+    /// Whether a comment stood behind the token taken last, and if so whether a line comment did.
+    pub(super) fn comment_taken(&self) -> Option<bool> {
         self.comment_taken
     }
 
@@ -129,11 +129,11 @@ impl<'t> Cursor<'t> {
         let leading = self.leading();
         self.at += 1;
         let mut parts = vec![leading, text];
-        self.comment_taken = false;
+        self.comment_taken = None;
         for (comment, line) in std::mem::take(&mut self.gaps[self.at].trailing) {
             parts.push(Doc::text(format!(" {comment}")));
+            self.comment_taken = Some(line);
             if line {
-                self.comment_taken = true;
                 parts.push(Doc::EndOfLine);
             }
         }

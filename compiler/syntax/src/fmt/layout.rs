@@ -58,7 +58,7 @@ impl<'t> Layout<'t> {
             let separator = match (comma, last) {
                 (true, true) if !single => self.take_as(Doc::IfBroken(",")),
                 (true, _) => self.take_as(Doc::text(",")),
-                (false, _) if single || self.cursor.comment_taken() => Doc::nil(),
+                (false, _) if single || self.cursor.comment_taken() == Some(true) => Doc::nil(),
                 (false, _) => Doc::IfBroken(","),
             };
             entries.push((doc, separator));
@@ -295,17 +295,13 @@ impl<'t> Layout<'t> {
     /// A block: on one line where it is written so and fits.
     pub(super) fn block(&mut self) -> Doc {
         let from = self.cursor.position();
-        let (doc, to) = self.open_block();
-        if self.cursor.spans_lines(from, to) { doc.broken() } else { doc.group() }
+        let block = self.open_block();
+        self.close_block(from, block)
     }
 
-    /// A block without its decision whether to break, and the number of its last token.
-    fn open_block(&mut self) -> (Doc, usize) {
+    /// A block up to its closing brace.
+    fn open_block(&mut self) -> Doc {
         let open = self.take();
-        if self.is(&Token::CloseBrace) && !self.cursor.has_leading() && !open.is_hard() {
-            let to = self.cursor.position();
-            return (vec![open, self.take()].into(), to);
-        }
         let mut inner = vec![];
         while !self.is(&Token::CloseBrace) && self.cursor.peek().is_some() {
             let blank = !inner.is_empty() && self.cursor.blank_in_front();
@@ -313,14 +309,22 @@ impl<'t> Layout<'t> {
             let statement = self.statement();
             inner.push(statement);
         }
+        let comment = inner.is_empty() && self.cursor.comment_taken().is_some();
         if self.cursor.has_leading() {
             let blank = !inner.is_empty() && self.cursor.blank_in_front();
             inner.push(Doc::HardLine { blank });
             inner.push(self.cursor.dangling());
         }
-        let to = self.cursor.position();
-        let last = if inner.is_empty() { Doc::SoftLine } else { Doc::Line };
-        (vec![open, Doc::from(inner).nest(), last, self.take()].into(), to)
+        let last = if inner.is_empty() && !comment { Doc::SoftLine } else { Doc::Line };
+        vec![open, Doc::from(inner).nest(), last].into()
+    }
+
+    /// What starts with the token `from` and ends with the closing brace that comes next. The brace is not part of the group: a comment
+    /// behind it breaks nothing.
+    fn close_block(&mut self, from: usize, block: Doc) -> Doc {
+        let broken = self.cursor.spans_lines(from, self.cursor.position());
+        let block = if broken { block.broken() } else { block.group() };
+        vec![block, self.take()].into()
     }
 
     fn statement(&mut self) -> Doc {
@@ -374,22 +378,18 @@ impl<'t> Layout<'t> {
     pub(super) fn branches(&mut self) -> Doc {
         let from = self.cursor.position();
         let mut parts = vec![];
-        let to = loop {
-            parts.extend([self.take(), Doc::text(" "), self.expr(), Doc::text(" ")]);
-            let (block, to) = self.open_block();
-            parts.push(block);
-            if !self.is(&Token::Else) {
-                break to;
+        loop {
+            parts.extend([self.take(), Doc::text(" "), self.expr(), Doc::text(" "), self.open_block()]);
+            if self.cursor.peek_at(1) != Some(&Token::Else) {
+                break;
             }
-            parts.extend([Doc::text(" "), self.take(), Doc::text(" ")]);
+            parts.extend([self.take(), Doc::text(" "), self.take(), Doc::text(" ")]);
             if !self.is(&Token::If) {
-                let (block, to) = self.open_block();
-                parts.push(block);
-                break to;
+                parts.push(self.open_block());
+                break;
             }
-        };
-        let doc = Doc::from(parts);
-        if self.cursor.spans_lines(from, to) { doc.broken() } else { doc.group() }
+        }
+        self.close_block(from, parts.into())
     }
 }
 
