@@ -10,6 +10,7 @@ mod canonicalize;
 mod clone;
 mod dce;
 mod fold;
+pub mod gpu;
 mod inline;
 pub mod manager;
 pub mod pipeline;
