@@ -64,9 +64,11 @@ impl Plan {
     }
 }
 
-/// Pieces of at most `most`, their sizes differing by 1 at most: a small leftover would run at the speed of its latency.
+/// Pieces of at most `most`: equal ones where a size above half of that allows, for which one micro-kernel serves; else of two sizes that differ by 1, as a
+/// small leftover would run at the speed of its latency.
 fn balanced(extent: u32, most: u32) -> Vec<Run> {
-    let pieces = extent.div_ceil(most);
+    let equal = (most / 2 + 1..=most).rev().find(|&size| extent.is_multiple_of(size));
+    let pieces = equal.map_or(extent.div_ceil(most), |size| extent / size);
     let (small, larger) = (extent / pieces, extent % pieces);
     let runs = [
         Run { start: 0, size: small + 1, count: larger },
