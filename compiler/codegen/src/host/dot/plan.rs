@@ -13,6 +13,17 @@ pub(crate) struct Machine {
     pub i16_pairs: bool,
 }
 
+impl Machine {
+    /// This processor, with vectors of `vector_bytes`.
+    pub fn of_host(vector_bytes: u32) -> Machine {
+        let features = crate::llvm_target::host_features();
+        let has = |name: &str| features.split(',').any(|feature| feature.strip_prefix('+') == Some(name));
+        let registers = if cfg!(target_arch = "aarch64") || has("avx512vl") { 32 } else { 16 };
+        let pairs = if vector_bytes == 64 { "avx512bw" } else { "avx2" };
+        Machine { vector_bytes, registers, i16_pairs: has(pairs) }
+    }
+}
+
 /// Elements of k that one block may have, and how many blocks of a deeper dot have: what a micro-kernel reads of both operands then stays in a
 /// first-level cache of 32 KiB.
 const MAX_DEPTH: u32 = 192;
