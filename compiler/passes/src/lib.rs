@@ -6,13 +6,18 @@
 
 #![deny(missing_docs)]
 
+pub mod analysis;
 mod canonicalize;
 mod clone;
+mod cse;
 mod dce;
+mod dot_acc;
 mod fold;
-pub mod gpu;
+mod index_width;
 mod inline;
+mod licm;
 pub mod manager;
+mod masks;
 pub mod pipeline;
 mod replace;
 mod reproducer;

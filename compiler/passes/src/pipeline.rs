@@ -4,14 +4,35 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, dce, inline};
+use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks};
 
 /// Before anything that depends on a target.
-const COMMON: &[Pass] = &[INLINE, CANONICALIZE, DCE];
+const COMMON: &[Pass] = &[
+    // From here on there are no calls.
+    INLINE,
+    // Constants of the specialization prune branches and unroll loops; most of what is left of a generic function goes here.
+    CANONICALIZE,
+    CSE,
+    DCE,
+    // Bounds and masks, while addresses still look like the source; what they fed folds away.
+    MASKS,
+    CANONICALIZE,
+    DOT_ACC,
+    LICM,
+    // Loop invariants now stand beside equal ones outside.
+    CSE,
+    DCE,
+    INDEX_WIDTH,
+];
 
 const INLINE: Pass = Pass::module("inline", inline::run);
 const CANONICALIZE: Pass = Pass::function("canonicalize", canonicalize::run);
+const CSE: Pass = Pass::function("cse", cse::run);
 const DCE: Pass = Pass::function("dce", dce::run);
+const MASKS: Pass = Pass::function("masks", masks::run);
+const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
+const LICM: Pass = Pass::function("licm", licm::run);
+const INDEX_WIDTH: Pass = Pass::function("index-width", index_width::run);
 
 /// The passes for a target, in order.
 pub fn passes(target: Target) -> Vec<Pass> {

@@ -1,6 +1,5 @@
 //! The syntax tree as text for `--emit ast`: items and statements as an indented tree, types and expressions as one-line s-expressions,
-//! so that grouping is plain to see. Spans are left out; equal texts mean equal trees but for places and the
-//! blanks at the end of documentation.
+//! so that grouping is plain to see. Spans are left out; equal texts mean equal trees but for places.
 
 use crate::ast::*;
 use std::fmt::Write;
@@ -43,7 +42,7 @@ impl Dump {
 
     fn docs(&mut self, docs: &[Doc]) {
         for doc in docs {
-            self.line(format!("doc {:?}", doc.text.trim_end()));
+            self.line(format!("doc {:?}", doc.text));
         }
     }
 

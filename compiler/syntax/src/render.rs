@@ -74,8 +74,7 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, color: Color) -> Str
         frame.snippet(&mut out, sources.file(id), &here);
         shown.push(id);
     }
-    let advice = diagnostic.notes.len() + diagnostic.helps.len();
-    if !shown.is_empty() && advice > 0 {
+    if !shown.is_empty() && !(diagnostic.notes.is_empty() && diagnostic.helps.is_empty()) {
         line(&mut out, &[&frame.gutter(None)]);
     }
     for note in &diagnostic.notes {

@@ -130,8 +130,7 @@ impl Arena {
         if !self.memory.is_null() {
             // SAFETY: allocated in `get` with this layout.
             unsafe { std::alloc::dealloc(self.memory, self.layout) };
-            // Field by field: assigning a whole `Arena` would drop, and free, the old one again.
-            (self.memory, self.layout) = (std::ptr::null_mut(), std::alloc::Layout::new::<()>());
+            *self = Arena::EMPTY;
         }
     }
 }
