@@ -8,5 +8,6 @@ mod error;
 pub mod host;
 mod llvm;
 mod llvm_target;
+pub mod nvptx;
 
 pub use error::CodegenError;

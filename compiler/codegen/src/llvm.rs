@@ -74,6 +74,30 @@ impl Llvm {
         }
     }
 
+    /// A module from its text.
+    ///
+    /// # Errors
+    /// LLVM's message, with line and column.
+    pub fn parse(text: &str) -> Result<Llvm, String> {
+        unsafe {
+            let context = LLVMContextCreate();
+            let builder = LLVMCreateBuilderInContext(context);
+            // The copy has the terminating NUL that the parser asks for.
+            let buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(text.as_ptr().cast(), text.len(), c"module".as_ptr());
+            let (mut module, mut message) = (std::ptr::null_mut(), std::ptr::null_mut());
+            let failed = llvm_sys::ir_reader::LLVMParseIRInContext2(context, buffer, &mut module, &mut message);
+            LLVMDisposeMemoryBuffer(buffer);
+            if failed == 0 {
+                return Ok(Llvm { context, module, builder });
+            }
+            let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+            LLVMDisposeMessage(message);
+            LLVMDisposeBuilder(builder);
+            LLVMContextDispose(context);
+            Err(text)
+        }
+    }
+
     // ---- types ----
 
     pub fn int_ty(&self, bits: u32) -> Ty {

@@ -45,6 +45,23 @@ pub(crate) fn initialize_native() {
     });
 }
 
+/// Registers NVPTX once a process, with 32-bit shared-memory addresses: an option of LLVM's that must be set before the first
+/// target machine for NVPTX exists and that no other target reads.
+pub(crate) fn initialize_nvptx() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let args = [c"kiln".as_ptr(), c"-nvptx-short-ptr".as_ptr()];
+        // SAFETY: registration functions of the linked LLVM, called once; valid strings and their count, which LLVM copies.
+        unsafe {
+            LLVMInitializeNVPTXTargetInfo();
+            LLVMInitializeNVPTXTarget();
+            LLVMInitializeNVPTXTargetMC();
+            LLVMInitializeNVPTXAsmPrinter();
+            llvm_sys::support::LLVMParseCommandLineOptions(args.len() as i32, args.as_ptr(), std::ptr::null());
+        }
+    });
+}
+
 /// Name of this machine's processor.
 pub(crate) fn host_cpu() -> String {
     // SAFETY: LLVM returns an owned string.
@@ -110,6 +127,17 @@ impl Target {
                 return Err(CodegenError::internal(format!("LLVM makes no target machine for {triple} {cpu}")));
             }
             Ok(Target { machine })
+        }
+    }
+
+    /// The target's data layout as it stands in a module's text.
+    pub fn data_layout(&self) -> String {
+        // SAFETY: live handle; layout and string are freed after use.
+        unsafe {
+            let layout = LLVMCreateTargetDataLayout(self.machine);
+            let text = take_message(LLVMCopyStringRepOfTargetData(layout));
+            LLVMDisposeTargetData(layout);
+            text
         }
     }
 

@@ -13,6 +13,7 @@ mod cse;
 mod dce;
 mod dot_acc;
 mod fold;
+pub mod gpu;
 mod index_width;
 mod inline;
 mod licm;

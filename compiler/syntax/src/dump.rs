@@ -1,5 +1,6 @@
 //! The syntax tree as text for `--emit ast`: items and statements as an indented tree, types and expressions as one-line s-expressions,
-//! so that grouping is plain to see. Spans are left out; equal texts mean equal trees but for places.
+//! so that grouping is plain to see. Spans are left out; equal texts mean equal trees but for places and the
+//! blanks at the end of documentation.
 
 use crate::ast::*;
 use std::fmt::Write;
@@ -42,7 +43,7 @@ impl Dump {
 
     fn docs(&mut self, docs: &[Doc]) {
         for doc in docs {
-            self.line(format!("doc {:?}", doc.text));
+            self.line(format!("doc {:?}", doc.text.trim_end()));
         }
     }
 

@@ -15,7 +15,7 @@ enum Raw {
     #[regex(r"[\p{XID_Start}_]\p{XID_Continue}*")]
     Word,
     #[regex(r"r#[\p{XID_Start}_]\p{XID_Continue}*")]
-    RawWord,
+    EscapedWord,
     #[regex(r"[0-9]", |lex| lex.bump(literal::number_len(from_start(lex)) - 1))]
     Number,
     /// True where it ends.
@@ -119,7 +119,7 @@ pub fn lex(sources: &SourceMap, file: FileId) -> (Tokens, Diagnostics) {
             continue;
         };
         match raw {
-            Raw::Word | Raw::RawWord => builder.word(slice, span),
+            Raw::Word | Raw::EscapedWord => builder.word(slice, span),
             Raw::Number | Raw::Str(true) => builder.literal(slice, span),
             Raw::Str(false) => builder.bad(span, unterminated_string(span)),
             Raw::PrefixedStr(true) => builder.bad(span, literal::prefixed_string(span)),

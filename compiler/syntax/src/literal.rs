@@ -17,6 +17,12 @@ pub(crate) struct LiteralError {
     pub token: Token,
 }
 
+impl LiteralError {
+    fn new(diagnostic: Diagnostic, token: Token) -> Box<Self> {
+        Box::new(LiteralError { diagnostic, token })
+    }
+}
+
 /// Length in bytes of the number at the start of `text`, which starts with a digit. Takes in what looks like a suffix, and the point of `1.`.
 pub(crate) fn number_len(text: &str) -> usize {
     let bytes = text.as_bytes();
@@ -60,7 +66,7 @@ pub(crate) fn string_len(text: &str) -> Option<usize> {
 }
 
 /// The token of a literal's text.
-pub(crate) fn parse(text: &str, span: Span) -> Result<Token, LiteralError> {
+pub(crate) fn parse(text: &str, span: Span) -> Result<Token, Box<LiteralError>> {
     match text.as_bytes().first() {
         Some(b'0'..=b'9') => number(text, span),
         Some(b'"') if text.len() >= 2 && text.ends_with('"') => string(text, span),
@@ -69,8 +75,8 @@ pub(crate) fn parse(text: &str, span: Span) -> Result<Token, LiteralError> {
     }
 }
 
-fn bad(diagnostic: Diagnostic) -> LiteralError {
-    LiteralError { diagnostic, token: Token::Bad }
+fn bad(diagnostic: Diagnostic) -> Box<LiteralError> {
+    LiteralError::new(diagnostic, Token::Bad)
 }
 
 /// What is said about `r"..."`, `b"..."` and their like.
@@ -121,7 +127,7 @@ pub(crate) fn unknown_character(ch: char, span: Span) -> Diagnostic {
     if replacement.is_empty() { diagnostic.help(advice) } else { diagnostic.suggest(advice, span, replacement) }
 }
 
-fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
+fn number(text: &str, span: Span) -> Result<Token, Box<LiteralError>> {
     let radix = match text.as_bytes().get(..2) {
         Some(b"0x") => 16,
         Some(b"0o") => 8,
@@ -141,7 +147,7 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
         let diagnostic = Diagnostic::error(codes::POINT_WITHOUT_DIGITS, "a number needs a digit on both sides of its point")
             .primary(span, "no digit behind the point")
             .suggest(format!("write `{fixed}`"), span, fixed);
-        return Err(LiteralError { diagnostic, token: float(&text[..whole], "") });
+        return Err(LiteralError::new(diagnostic, float(&text[..whole], "")));
     }
     if rest.starts_with('.') {
         end += 1;
@@ -156,7 +162,7 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
         } else if exponent.is_empty() {
             let diagnostic = Diagnostic::error(codes::EMPTY_EXPONENT, "the exponent has no digits")
                 .primary(span, "a digit is missing behind the `e`");
-            return Err(LiteralError { diagnostic, token: float(&text[..end], "") });
+            return Err(LiteralError::new(diagnostic, float(&text[..end], "")));
         }
     }
     if end == whole {
@@ -164,7 +170,7 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
     }
     let (digits, suffix) = text.split_at(end);
     if !suffix.is_empty() && !SUFFIXES.contains(&suffix) {
-        return Err(LiteralError { diagnostic: unknown_suffix(suffix, span), token: float(digits, "") });
+        return Err(LiteralError::new(unknown_suffix(suffix, span), float(digits, "")));
     }
     let token = float(digits, suffix);
     match &token {
@@ -172,7 +178,7 @@ fn number(text: &str, span: Span) -> Result<Token, LiteralError> {
             let diagnostic =
                 Diagnostic::error(codes::INTEGER_SUFFIX, format!("a number with a fraction cannot be of type `{suffix}`"))
                     .primary(span, "integer suffix on a floating-point number");
-            Err(LiteralError { diagnostic, token: Token::Float(FloatToken { suffix: None, ..f.clone() }) })
+            Err(LiteralError::new(diagnostic, Token::Float(FloatToken { suffix: None, ..f.clone() })))
         }
         _ => Ok(token),
     }
@@ -186,8 +192,8 @@ fn float(digits: &str, suffix: &str) -> Token {
 }
 
 /// An integer from the digits behind its prefix, and the rest of its text.
-fn integer(digits: &str, suffix: &str, radix: u32, text: &str, span: Span) -> Result<Token, LiteralError> {
-    let wrong = |diagnostic| LiteralError { diagnostic, token: Token::Int(1, None) };
+fn integer(digits: &str, suffix: &str, radix: u32, text: &str, span: Span) -> Result<Token, Box<LiteralError>> {
+    let wrong = |diagnostic| LiteralError::new(diagnostic, Token::Int(1, None));
     if !digits.bytes().any(|b| b != b'_') {
         let diagnostic = Diagnostic::error(codes::NO_DIGITS, format!("the number `{text}` has no digits"))
             .primary(span, format!("digits of base {radix} are missing behind the prefix"));
@@ -234,7 +240,7 @@ fn unknown_suffix(suffix: &str, span: Span) -> Diagnostic {
     }
 }
 
-fn string(text: &str, span: Span) -> Result<Token, LiteralError> {
+fn string(text: &str, span: Span) -> Result<Token, Box<LiteralError>> {
     let body = &text[1..text.len() - 1];
     let mut value = String::with_capacity(body.len());
     let mut rest = body.chars();
@@ -246,7 +252,7 @@ fn string(text: &str, span: Span) -> Result<Token, LiteralError> {
         let diagnostic = Diagnostic::error(codes::BAD_ESCAPE, message)
             .primary(Span::new(span.file, lo.min(hi), hi), "bad escape")
             .note("the escapes are `\\n`, `\\r`, `\\t`, `\\0`, `\\\\`, `\\\"`, `\\'`, `\\x41` and `\\u{1f600}`");
-        LiteralError { diagnostic, token: Token::Str("".into()) }
+        LiteralError::new(diagnostic, Token::Str("".into()))
     };
     while let Some(ch) = rest.next() {
         if ch != '\\' {

@@ -74,7 +74,8 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, color: Color) -> Str
         frame.snippet(&mut out, sources.file(id), &here);
         shown.push(id);
     }
-    if !shown.is_empty() && !(diagnostic.notes.is_empty() && diagnostic.helps.is_empty()) {
+    let advice = diagnostic.notes.len() + diagnostic.helps.len();
+    if !shown.is_empty() && advice > 0 {
         line(&mut out, &[&frame.gutter(None)]);
     }
     for note in &diagnostic.notes {

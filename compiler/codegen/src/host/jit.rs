@@ -130,7 +130,8 @@ impl Arena {
         if !self.memory.is_null() {
             // SAFETY: allocated in `get` with this layout.
             unsafe { std::alloc::dealloc(self.memory, self.layout) };
-            *self = Arena::EMPTY;
+            // Field by field: assigning a whole `Arena` would drop, and free, the old one again.
+            (self.memory, self.layout) = (std::ptr::null_mut(), std::alloc::Layout::new::<()>());
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Cursor<'t> {
     /// Gap `i` is in front of token `i`; the last one in front of the end of the file.
     gaps: Vec<Gap>,
     at: usize,
-    comment_taken: bool,
+    comment_taken: Option<bool>,
 }
 
 impl<'t> Cursor<'t> {
@@ -48,8 +48,12 @@ impl<'t> Cursor<'t> {
             let between = |a: usize, b: usize| text.get(a..b).unwrap_or("");
             let mut gap = Gap::default();
             let mut same_line = i > 0;
-            let closes = matches!(tokens.tokens.get(i), Some(Token::Comma | Token::Semi))
-                || tokens.tokens.get(i).is_some_and(Token::is_closing);
+            // A comment within a line belongs to what stands behind it, unless that only closes or continues what stands in front.
+            let closes = |t: &Token| t.is_closing() || matches!(t, Token::Comma | Token::Semi | Token::Gt | Token::GtJoint);
+            let ends_operand = |t: &Token| {
+                t.is_closing() || matches!(t, Token::Ident(_) | Token::Int(..) | Token::Float(_) | Token::Str(_) | Token::Gt)
+            };
+            let to_front = tokens.tokens.get(i).is_some_and(closes) || i > 0 && ends_operand(&tokens.tokens[i - 1]);
             while let Some(comment) = comments.next_if(|c| (c.span.lo as usize) < to) {
                 let (lo, hi) = (comment.span.lo as usize, comment.span.hi as usize);
                 let before = between(from, lo);
@@ -57,12 +61,12 @@ impl<'t> Cursor<'t> {
                 let next = comments.peek().map_or(to, |c| (c.span.lo as usize).min(to));
                 let ends_line = !comment.block || between(hi, next).contains('\n') || i == count;
                 let body = between(lo, hi).trim_end().to_string();
-                if same_line && gap.leading.is_empty() && (ends_line || closes) {
+                if same_line && gap.leading.is_empty() && (ends_line || to_front) {
                     gap.trailing.push((body, !comment.block));
                 } else {
                     let blank = before.matches('\n').count() > 1;
                     gap.blank |= blank && gap.leading.is_empty();
-                    let fresh = before.contains('\n') || (i == 0 && gap.leading.is_empty());
+                    let fresh = ends_line && (before.contains('\n') || (i == 0 && gap.leading.is_empty()));
                     gap.leading.push(Leading { text: body, fresh, blank, ends_line });
                 }
                 from = hi;
@@ -75,7 +79,7 @@ impl<'t> Cursor<'t> {
             }
             gaps.push(gap);
         }
-        Cursor { text, tokens, gaps, at: 0, comment_taken: false }
+        Cursor { text, tokens, gaps, at: 0, comment_taken: None }
     }
 
     /// The next token; none at the end.
@@ -108,8 +112,8 @@ impl<'t> Cursor<'t> {
         self.text.get(span.range()).is_some_and(|t| t.contains('\n'))
     }
 
-    /// Whether a line comment stood behind the token taken last.
-    pub(super) fn comment_taken(&self) -> bool {
+    /// Whether a comment stood behind the token taken last, and if so whether a line comment did.
+    pub(super) fn comment_taken(&self) -> Option<bool> {
         self.comment_taken
     }
 
@@ -125,11 +129,11 @@ impl<'t> Cursor<'t> {
         let leading = self.leading();
         self.at += 1;
         let mut parts = vec![leading, text];
-        self.comment_taken = false;
+        self.comment_taken = None;
         for (comment, line) in std::mem::take(&mut self.gaps[self.at].trailing) {
             parts.push(Doc::text(format!(" {comment}")));
+            self.comment_taken = Some(line);
             if line {
-                self.comment_taken = true;
                 parts.push(Doc::EndOfLine);
             }
         }
@@ -142,29 +146,33 @@ impl<'t> Cursor<'t> {
     }
 
     /// The comments that lead the next token, which is not taken; they are given out only once.
-    pub(super) fn leading(&mut self) -> Doc {
-        let gap = &mut self.gaps[self.at];
+    fn leading(&mut self) -> Doc {
+        let behind = self.gaps[self.at].blank_behind;
+        match self.own_comments() {
+            (_, None) => Doc::nil(),
+            (ends_line, Some(comments)) if ends_line || behind => vec![comments, Doc::FreshLine { blank: behind }].into(),
+            (_, Some(comments)) => comments,
+        }
+    }
+
+    /// The comments in front of a closing delimiter, which is not taken.
+    pub(super) fn dangling(&mut self) -> Doc {
+        self.own_comments().1.unwrap_or(Doc::nil())
+    }
+
+    /// The comments that lead the next token, and whether the line ends behind them.
+    fn own_comments(&mut self) -> (bool, Option<Doc>) {
+        let list = std::mem::take(&mut self.gaps[self.at].leading);
         let mut parts = vec![];
-        let mut first = true;
-        let list = std::mem::take(&mut gap.leading);
-        let any = !list.is_empty();
-        let mut open_line = false;
-        for comment in list {
-            if comment.fresh || open_line {
-                parts.push(Doc::FreshLine { blank: comment.blank && !first });
+        let mut line_ended = false;
+        for (i, comment) in list.into_iter().enumerate() {
+            if comment.fresh || line_ended {
+                parts.push(Doc::FreshLine { blank: comment.blank && i > 0 });
             }
             parts.push(Doc::text(comment.text));
-            if comment.ends_line {
-                parts.push(Doc::EndOfLine);
-            } else {
-                parts.push(Doc::text(" "));
-            }
-            open_line = comment.ends_line;
-            first = false;
+            parts.push(if comment.ends_line { Doc::EndOfLine } else { Doc::text(" ") });
+            line_ended = comment.ends_line;
         }
-        if any && (open_line || gap.blank_behind) {
-            parts.push(Doc::FreshLine { blank: gap.blank_behind });
-        }
-        Doc::from(parts)
+        (line_ended, (!parts.is_empty()).then(|| Doc::from(parts)))
     }
 }

@@ -43,7 +43,7 @@ impl Layout<'_> {
         }
         match self.cursor.peek() {
             Some(Token::Underscore) => parts.push(self.take()),
-            Some(Token::OpenParen) => parts.push(self.list(Style::Vertical, Self::ty)),
+            Some(Token::OpenParen) => parts.push(self.list(Style::Tuple, Self::ty)),
             Some(Token::Fn) => {
                 parts.push(self.take());
                 parts.push(self.list(Style::Vertical, Self::ty));
@@ -81,7 +81,7 @@ impl Layout<'_> {
     pub(super) fn pattern(&mut self) -> Doc {
         match self.cursor.peek() {
             Some(Token::Mut) => vec![self.take(), Doc::text(" "), self.take()].into(),
-            Some(Token::OpenParen) => self.list(Style::Vertical, Self::pattern),
+            Some(Token::OpenParen) => self.list(Style::Tuple, Self::pattern),
             _ => self.take(),
         }
     }
@@ -136,14 +136,15 @@ impl Layout<'_> {
                 break;
             }
             let last = self.cursor.peek_at(1) == Some(&Token::Or);
-            let comma = Doc::text(if last { "" } else { ", " });
-            parts.push(self.take_as(comma));
+            parts.push(self.comma(last, " "));
             if last {
                 break;
             }
         }
         parts.extend([self.take(), Doc::text(" ")]);
-        parts.push(if self.is(&Token::OpenBrace) { self.block() } else { self.value() });
+        let block = self.is(&Token::OpenBrace);
+        parts.push(if block { self.block() } else { self.value() });
+        self.block_closure = block;
         parts.into()
     }
 
@@ -212,7 +213,7 @@ impl Layout<'_> {
 
     fn primary(&mut self) -> Doc {
         match self.cursor.peek() {
-            Some(Token::OpenParen) => self.list(Style::Vertical, Self::element),
+            Some(Token::OpenParen) => self.list(Style::Tuple, Self::element),
             Some(Token::OpenBracket) => self.list(Style::Fill, Self::value),
             _ if self.at_name(0) => vec![self.path(), self.call_rest()].into(),
             _ => self.take(),

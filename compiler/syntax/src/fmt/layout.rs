@@ -10,6 +10,8 @@ use crate::tokens::{Token, Tokens};
 pub(super) enum Style {
     /// One entry a line.
     Vertical,
+    /// One entry a line; parentheses around a single entry, where a comma would make a tuple of it.
+    Tuple,
     /// As many entries on a line as fit.
     Fill,
     /// One entry a line; but a closure with a block as the last argument keeps the others on the line of the call.
@@ -19,11 +21,13 @@ pub(super) enum Style {
 /// Walks the tokens of a file without syntax errors.
 pub(super) struct Layout<'t> {
     pub(super) cursor: Cursor<'t>,
+    /// Whether the body of the last closure was a block.
+    pub(super) block_closure: bool,
 }
 
 impl<'t> Layout<'t> {
     pub(super) fn new(text: &'t str, tokens: &'t Tokens) -> Self {
-        Layout { cursor: Cursor::new(text, tokens) }
+        Layout { cursor: Cursor::new(text, tokens), block_closure: false }
     }
 
     pub(super) fn is(&self, token: &Token) -> bool {
@@ -40,7 +44,6 @@ impl<'t> Layout<'t> {
 
     /// A list in the delimiters that come next, its entries separated by commas.
     pub(super) fn list(&mut self, style: Style, mut entry: impl FnMut(&mut Self) -> Doc) -> Doc {
-        let tuple = self.is(&Token::OpenParen);
         let open = self.take();
         let mut entries: Vec<(Doc, Doc)> = vec![];
         let mut closure = false;
@@ -50,24 +53,24 @@ impl<'t> Layout<'t> {
             let doc = entry(self);
             let comma = self.is(&Token::Comma);
             let last = self.cursor.peek_at(usize::from(comma)).is_some_and(closes);
-            // `(a,)` is a tuple: there the comma means something.
-            let needed = !last || tuple && style != Style::Call && entries.is_empty() && comma;
+            // `(a,)` is a tuple, `(a)` is not.
+            let single = style == Style::Tuple && last && entries.is_empty();
             let separator = match (comma, last) {
-                (true, _) if needed => self.take_as(Doc::text(",")),
-                (true, _) => self.take_as(Doc::IfBroken(",")),
-                (false, true) if self.cursor.comment_taken() => Doc::nil(),
+                (true, true) if !single => self.take_as(Doc::IfBroken(",")),
+                (true, _) => self.take_as(Doc::text(",")),
+                (false, _) if single || self.cursor.comment_taken() == Some(true) => Doc::nil(),
                 (false, _) => Doc::IfBroken(","),
             };
             entries.push((doc, separator));
         }
-        let dangling = self.cursor.has_leading().then(|| self.cursor.leading());
+        let dangling = self.cursor.has_leading().then(|| self.cursor.dangling());
         let close = self.take();
         if entries.is_empty() && dangling.is_none() && !open.is_hard() {
             return vec![open, close].into();
         }
         let hugs = closure && style == Style::Call && dangling.is_none() && {
             let hard = |(doc, separator): &(Doc, Doc)| doc.is_hard() || separator.is_hard();
-            entries.last().is_some_and(|(doc, _)| doc.is_hard()) && !entries.iter().rev().skip(1).any(hard)
+            self.block_closure && !entries.iter().rev().skip(1).any(hard)
         };
         if hugs {
             // `reduce(x, axis = 0, |a, b| {` .. `})`
@@ -101,6 +104,12 @@ impl<'t> Layout<'t> {
 
     fn at_close(&self) -> bool {
         self.cursor.peek().is_none_or(closes)
+    }
+
+    /// A comma outside of delimiters, and a blank behind it; left out where it is the last, unless comments lead it.
+    pub(super) fn comma(&mut self, last: bool, blank: &str) -> Doc {
+        let drop = last && !self.cursor.has_leading();
+        self.take_as(Doc::text(if drop { String::new() } else { format!(",{blank}") }))
     }
 
     // Items -------------------------------------------------------------------------------------------------------------------------
@@ -184,14 +193,14 @@ impl<'t> Layout<'t> {
             parts.push(self.expr());
             if self.is(&Token::Comma) {
                 let last = matches!(self.cursor.peek_at(1), Some(Token::CloseParen | Token::Semi));
-                parts.push(self.take_as(Doc::text(if last { "" } else { "," })));
+                parts.push(self.comma(last, ""));
             }
             group.push(parts.into());
         }
         if !group.is_empty() {
             inner.push(Doc::Fill(group));
         }
-        let dangling = self.cursor.leading();
+        let dangling = self.cursor.dangling();
         inner.push(dangling);
         let body = Doc::from(vec![open, Doc::from(inner).nest(), Doc::SoftLine]).group();
         vec![body, self.take()].into()
@@ -246,7 +255,7 @@ impl<'t> Layout<'t> {
             let mut entry = vec![self.expr()];
             if self.is(&Token::Comma) {
                 let last = self.cursor.peek_at(1) == Some(&Token::OpenBrace);
-                entry.push(self.take_as(Doc::text(if last { "" } else { "," })));
+                entry.push(self.comma(last, ""));
             }
             entries.push(entry.into());
         }
@@ -286,17 +295,13 @@ impl<'t> Layout<'t> {
     /// A block: on one line where it is written so and fits.
     pub(super) fn block(&mut self) -> Doc {
         let from = self.cursor.position();
-        let (doc, to) = self.open_block();
-        if self.cursor.spans_lines(from, to) { doc.broken() } else { doc.group() }
+        let block = self.open_block();
+        self.close_block(from, block)
     }
 
-    /// A block without its decision whether to break, and the number of its last token.
-    fn open_block(&mut self) -> (Doc, usize) {
+    /// A block up to its closing brace.
+    fn open_block(&mut self) -> Doc {
         let open = self.take();
-        if self.is(&Token::CloseBrace) && !self.cursor.has_leading() && !open.is_hard() {
-            let to = self.cursor.position();
-            return (vec![open, self.take()].into(), to);
-        }
         let mut inner = vec![];
         while !self.is(&Token::CloseBrace) && self.cursor.peek().is_some() {
             let blank = !inner.is_empty() && self.cursor.blank_in_front();
@@ -304,14 +309,22 @@ impl<'t> Layout<'t> {
             let statement = self.statement();
             inner.push(statement);
         }
+        let comment = inner.is_empty() && self.cursor.comment_taken().is_some();
         if self.cursor.has_leading() {
             let blank = !inner.is_empty() && self.cursor.blank_in_front();
             inner.push(Doc::HardLine { blank });
-            inner.push(self.cursor.leading());
+            inner.push(self.cursor.dangling());
         }
-        let to = self.cursor.position();
-        let last = if inner.is_empty() { Doc::SoftLine } else { Doc::Line };
-        (vec![open, Doc::from(inner).nest(), last, self.take()].into(), to)
+        let last = if inner.is_empty() && !comment { Doc::SoftLine } else { Doc::Line };
+        vec![open, Doc::from(inner).nest(), last].into()
+    }
+
+    /// What starts with the token `from` and ends with the closing brace that comes next. The brace is not part of the group: a comment
+    /// behind it breaks nothing.
+    fn close_block(&mut self, from: usize, block: Doc) -> Doc {
+        let broken = self.cursor.spans_lines(from, self.cursor.position());
+        let block = if broken { block.broken() } else { block.group() };
+        vec![block, self.take()].into()
     }
 
     fn statement(&mut self) -> Doc {
@@ -365,22 +378,18 @@ impl<'t> Layout<'t> {
     pub(super) fn branches(&mut self) -> Doc {
         let from = self.cursor.position();
         let mut parts = vec![];
-        let to = loop {
-            parts.extend([self.take(), Doc::text(" "), self.expr(), Doc::text(" ")]);
-            let (block, to) = self.open_block();
-            parts.push(block);
-            if !self.is(&Token::Else) {
-                break to;
+        loop {
+            parts.extend([self.take(), Doc::text(" "), self.expr(), Doc::text(" "), self.open_block()]);
+            if self.cursor.peek_at(1) != Some(&Token::Else) {
+                break;
             }
-            parts.extend([Doc::text(" "), self.take(), Doc::text(" ")]);
+            parts.extend([self.take(), Doc::text(" "), self.take(), Doc::text(" ")]);
             if !self.is(&Token::If) {
-                let (block, to) = self.open_block();
-                parts.push(block);
-                break to;
+                parts.push(self.open_block());
+                break;
             }
-        };
-        let doc = Doc::from(parts);
-        if self.cursor.spans_lines(from, to) { doc.broken() } else { doc.group() }
+        }
+        self.close_block(from, parts.into())
     }
 }
 

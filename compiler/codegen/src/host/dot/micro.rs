@@ -12,7 +12,7 @@ use crate::host::loops::Emit;
 use crate::llvm::Val;
 
 /// Steps of k in one trip of the loop.
-const UNROLL: u32 = 4;
+const UNROLL: u32 = 2;
 
 /// A micro-kernel's shape and its operands' strides, in units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,6 +13,17 @@ pub(crate) struct Machine {
     pub i16_pairs: bool,
 }
 
+impl Machine {
+    /// This processor, with vectors of `vector_bytes`.
+    pub fn of_host(vector_bytes: u32) -> Machine {
+        let features = crate::llvm_target::host_features();
+        let has = |name: &str| features.split(',').any(|feature| feature.strip_prefix('+') == Some(name));
+        let registers = if cfg!(target_arch = "aarch64") || has("avx512vl") { 32 } else { 16 };
+        let pairs = if vector_bytes == 64 { "avx512bw" } else { "avx2" };
+        Machine { vector_bytes, registers, i16_pairs: has(pairs) }
+    }
+}
+
 /// Elements of k that one block may have, and how many blocks of a deeper dot have: what a micro-kernel reads of both operands then stays in a
 /// first-level cache of 32 KiB.
 const MAX_DEPTH: u32 = 192;
@@ -64,9 +75,11 @@ impl Plan {
     }
 }
 
-/// Pieces of at most `most`, their sizes differing by 1 at most: a small leftover would run at the speed of its latency.
+/// Pieces of at most `most`: equal ones where a size above half of that allows, for which one micro-kernel serves; else of two sizes that differ by 1, as a
+/// small leftover would run at the speed of its latency.
 fn balanced(extent: u32, most: u32) -> Vec<Run> {
-    let pieces = extent.div_ceil(most);
+    let equal = (most / 2 + 1..=most).rev().find(|&size| extent.is_multiple_of(size));
+    let pieces = equal.map_or(extent.div_ceil(most), |size| extent / size);
     let (small, larger) = (extent / pieces, extent % pieces);
     let runs = [
         Run { start: 0, size: small + 1, count: larger },

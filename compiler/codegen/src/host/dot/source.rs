@@ -97,12 +97,6 @@ pub(crate) struct Strided {
 }
 
 impl Strided {
-    /// A row-major tile in scratch memory.
-    pub fn tile(e: &Emit<'_>, elem: ScalarType, extents: [u32; 2], ptr: Val) -> Strided {
-        let strides = [e.index(extents[1].into()), e.index(1)];
-        Strided { elem, extents, ptr, strides, contiguous: Some(Axis::Col), tile_stride: Some(extents[1]), valid: [None; 2] }
-    }
-
     fn address(&self, e: &Emit<'_>, row: Val, col: Val) -> Val {
         let down = if self.contiguous == Some(Axis::Row) { row } else { e.mul(row, self.strides[0]) };
         let across = if self.contiguous == Some(Axis::Col) { col } else { e.mul(col, self.strides[1]) };

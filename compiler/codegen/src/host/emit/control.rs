@@ -38,6 +38,12 @@ impl Emitter<'_> {
     fn whole(&mut self, inst: Inst) -> Result<(), CodegenError> {
         match &self.func.insts[inst] {
             InstData::Scan { .. } => self.scan(inst),
+            InstData::Dot { .. } => self.dot(inst),
+            InstData::DotScaled { .. } => self.dot_scaled(inst),
+            InstData::Sort { .. } => self.sort(inst),
+            InstData::TopK { .. } => self.topk(inst),
+            InstData::Histogram { .. } => self.histogram(inst),
+            InstData::Cat { .. } => self.cat(inst),
             InstData::AtomicRmw { .. }
             | InstData::AtomicCas { .. }
             | InstData::AtomicLoad { .. }

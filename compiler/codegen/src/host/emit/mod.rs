@@ -6,6 +6,8 @@
 //! * `arith`, `convert`, `fast` — operators on scalars and vectors alike
 //! * `access`   — loads and stores: views, pointers, buffers
 //! * `reduce`, `scan` — combinations across lanes
+//! * `product`  — dot and dot_scaled
+//! * `whole`    — sort, topk, histogram, cat
 //! * `control`  — steps of a block, `for`/`while`/`if` with carried tiles
 //! * `scalar`   — rank-0 instructions and views
 //! * `atomic`, `report` — atomics, assert and print
@@ -19,10 +21,12 @@ pub(crate) mod eval;
 pub(crate) mod fast;
 pub(crate) mod function;
 pub(crate) mod nest;
+pub(crate) mod product;
 pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod scalar;
 pub(crate) mod scan;
+pub(crate) mod whole;
 
 use kiln_ir::{Elem, Function, Inst, InstData, Module, ScalarType, Shape, Value};
 use rustc_hash::{FxHashMap, FxHashSet};

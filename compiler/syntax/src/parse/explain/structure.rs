@@ -58,7 +58,8 @@ fn stray_documentation(site: &Site<'_>) -> Option<Diagnostic> {
 
 /// An attribute or documentation at the end of a file or block.
 fn dangling_attribute(site: &Site<'_>) -> Option<Diagnostic> {
-    if !matches!(site.found(), None | Some(Token::CloseBrace)) || !(site.expects("doc") && site.expects("#")) {
+    let at_end = matches!(site.found(), None | Some(Token::CloseBrace));
+    if !at_end || !site.expects("doc") {
         return None;
     }
     match site.token(-1)? {
@@ -183,10 +184,8 @@ fn in_generics(site: &Site<'_>) -> bool {
     let mut at = -1;
     while let Some(token) = site.token(at) {
         match token {
-            Token::Lt => {
-                if site.is_name(at - 1) && matches!(site.token(at - 2), Some(Token::Kernel | Token::Fn)) {
-                    return true;
-                }
+            Token::Lt if site.is_name(at - 1) && matches!(site.token(at - 2), Some(Token::Kernel | Token::Fn)) => {
+                return true;
             }
             Token::OpenBrace | Token::CloseBrace | Token::Semi | Token::OpenParen => return false,
             _ => {}
@@ -351,13 +350,13 @@ fn missing_semicolon(site: &Site<'_>) -> Option<Diagnostic> {
     if !site.expects(";") || matches!(site.enclosing(), Some((_, Token::OpenParen | Token::OpenBracket))) {
         return None;
     }
-    let new_statement = match site.found() {
-        None | Some(Token::CloseBrace) => true,
-        Some(Token::Let | Token::For | Token::While | Token::If | Token::Return | Token::Hash) => true,
-        Some(Token::Kernel | Token::Fn | Token::Const | Token::Use) => true,
-        Some(Token::Ident(_) | Token::OpenParen) => true,
-        _ => false,
-    };
+    let ends = matches!(site.found(), None | Some(Token::CloseBrace));
+    let starts = site.found().is_some_and(|t| {
+        let statement = matches!(t, Token::Let | Token::For | Token::While | Token::If | Token::Return | Token::Hash);
+        let item = matches!(t, Token::Kernel | Token::Fn | Token::Const | Token::Use);
+        statement || item || matches!(t, Token::Ident(_) | Token::OpenParen)
+    });
+    let new_statement = ends || starts;
     new_statement.then(|| {
         let place = site.behind_previous();
         Diagnostic::error(codes::MISSING_SEMICOLON, format!("missing `;` in front of {}", site.found_text()))

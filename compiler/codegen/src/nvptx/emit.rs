@@ -1,0 +1,435 @@
+//! Walks a kernel with layouts and writes it for one thread: the state all instructions share, and the dispatch.
+
+use std::rc::Rc;
+
+use cranelift_entity::SecondaryMap;
+use kiln_ir::{Block, Const, Elem, Function, Inst, InstData, Module, ScalarType, Shape, Type, TypeData, Value};
+use kiln_passes::gpu::Facts;
+use smallvec::SmallVec;
+
+use super::error::{OPERATION, Result, internal};
+use super::lines::Lines;
+use super::order::MemoryOrder;
+use super::params::{GridMapping, Params, PtxParam, memory_type};
+use super::scratch::Scratch;
+use super::spread::{Spread, Threads};
+use super::target::GpuTarget;
+use super::text::{Ty, Val, Writer};
+
+/// What holds a value in a thread.
+#[derive(Clone, Debug)]
+pub(super) enum Slot {
+    /// The registers of a tile, in the order of its layout; one for a scalar.
+    Tile(Rc<[Val]>),
+    /// A view: base pointer, dims and strides in the index type.
+    View(Rc<ViewRegs>),
+}
+
+/// The run-time parts of a view.
+#[derive(Clone, Debug)]
+pub(super) struct ViewRegs {
+    pub(super) base: Val,
+    pub(super) dims: SmallVec<[Val; 5]>,
+    pub(super) strides: SmallVec<[Val; 5]>,
+}
+
+/// The state of code generation for one kernel.
+pub(super) struct Emitter<'a> {
+    pub(super) module: &'a Module,
+    pub(super) func: &'a Function,
+    pub(super) target: GpuTarget,
+    pub(super) facts: Facts,
+    pub(super) w: Writer,
+    pub(super) threads: Threads,
+    pub(super) params: Params,
+    pub(super) scratch: Scratch,
+    pub(super) order: MemoryOrder,
+    pub(super) lines: Lines,
+    /// The type of `index`: i32 or i64.
+    pub(super) index: Ty,
+    /// The PTX version (times 10) that what was used so far needs.
+    pub(super) ptx: u32,
+    /// Definitions of constant strings.
+    pub(super) strings: Vec<String>,
+    slots: SecondaryMap<Value, Option<Slot>>,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(module: &'a Module, func: &'a Function, target: GpuTarget, warps: u32) -> Emitter<'a> {
+        let mut uses_num_sms = false;
+        func.walk(|_, inst| uses_num_sms |= matches!(func.insts[inst], InstData::NumSms));
+        let mut w = Writer::new();
+        let threads = Threads::new(&mut w, warps);
+        Emitter {
+            module,
+            func,
+            target,
+            facts: Facts::of(func),
+            w,
+            threads,
+            params: Params::of(func, uses_num_sms),
+            scratch: Scratch::default(),
+            order: MemoryOrder::default(),
+            lines: Lines::new(module, func),
+            index: if func.index_bits == 32 { Ty::I32 } else { Ty::I64 },
+            ptx: target.ptx_version(),
+            strings: Vec::new(),
+            slots: SecondaryMap::new(),
+        }
+    }
+
+    /// Writes the whole body.
+    pub(super) fn body(&mut self) -> Result<()> {
+        self.bind_params();
+        self.block(self.func.body)?;
+        self.w.effect("ret void");
+        Ok(())
+    }
+
+    fn bind_params(&mut self) {
+        for (number, &value) in self.func.param_values().iter().enumerate() {
+            let param = number as u32;
+            let slot = match self.func.ty(value).data() {
+                TypeData::View { rank, .. } => {
+                    let mut read = |p: PtxParam| {
+                        let full = self.params.value(p);
+                        self.w.at_entry(|w| w.resize_signed(full, self.index))
+                    };
+                    let dims = (0..*rank).map(|axis| read(PtxParam::Dim { param, axis })).collect();
+                    let strides = (0..*rank).map(|axis| read(PtxParam::Stride { param, axis })).collect();
+                    let facts = self.facts.view(self.func, value);
+                    let known = |vals: SmallVec<[Val; 5]>, facts: &[kiln_ir::IntFact]| -> SmallVec<[Val; 5]> {
+                        let of = |(v, f): (Val, &kiln_ir::IntFact)| f.known.map_or(v, |k| Val::int(self.index, k));
+                        vals.into_iter().zip(facts).map(of).collect()
+                    };
+                    Slot::View(Rc::new(ViewRegs {
+                        base: self.params.value(PtxParam::Base(param)),
+                        dims: known(dims, &facts.dims),
+                        strides: known(strides, &facts.strides),
+                    }))
+                }
+                TypeData::Tile { elem, .. } => {
+                    let raw = self.params.value(PtxParam::Value { param, bytes: elem.bytes() });
+                    let value = self.w.at_entry(|w| from_memory(w, raw, *elem, self.index));
+                    Slot::Tile(Rc::new([value]))
+                }
+            };
+            self.slots[value] = Some(slot);
+        }
+    }
+
+    pub(super) fn block(&mut self, block: Block) -> Result<()> {
+        for &inst in &self.func.blocks[block].insts {
+            self.w.location = self.lines.location(self.module, self.func.locs[inst]);
+            self.inst(inst)?;
+        }
+        Ok(())
+    }
+
+    fn inst(&mut self, inst: Inst) -> Result<()> {
+        let func = self.func;
+        match &func.insts[inst] {
+            InstData::Const { value } => {
+                let ty = func.ty(func.result(inst));
+                let one = self.constant(*value, ty.elem());
+                let count = self.register_count(ty);
+                self.define(inst, std::iter::repeat_n(one, count).collect());
+            }
+            InstData::ConstTile { values } => self.const_tile(inst, values),
+            InstData::Iota { start } => self.iota(inst, *start),
+            InstData::ProgramId { axis } => {
+                let value = self.program_id(*axis);
+                self.define(inst, vec![value]);
+            }
+            InstData::NumPrograms { axis } => {
+                let value = self.num_programs(*axis);
+                self.define(inst, vec![value]);
+            }
+            InstData::NumSms => {
+                let full = self.params.value(PtxParam::NumSms);
+                let value = self.w.resize_signed(full, self.index);
+                self.define(inst, vec![value]);
+            }
+            InstData::Unary { op, arg } => self.unary(inst, *op, *arg)?,
+            InstData::Binary { op, a, b } => self.binary(inst, *op, *a, *b)?,
+            InstData::Fma { a, b, c } => self.fma(inst, *a, *b, *c)?,
+            InstData::Cmp { op, a, b } => self.compare(inst, *op, *a, *b)?,
+            InstData::Select { cond, a, b } => {
+                let (cond, a, b) = (self.regs(*cond), self.regs(*a), self.regs(*b));
+                let regs = (0..a.len()).map(|i| self.w.select(cond[i], a[i], b[i])).collect();
+                self.define(inst, regs);
+            }
+            InstData::Cast { arg } => self.cast(inst, *arg)?,
+            InstData::Bitcast { arg } => {
+                let to = self.value_type(func.ty(func.result(inst)).elem());
+                let regs = self.regs(*arg).iter().map(|&v| self.w.bitcast(v, to)).collect();
+                self.define(inst, regs);
+            }
+            InstData::PtrAdd { ptr, offset } => {
+                let bytes = pointee_bytes(func.ty(*ptr).elem());
+                let (pointers, offsets) = (self.regs(*ptr), self.regs(*offset));
+                let regs = (0..pointers.len()).map(|i| self.w.offset(pointers[i], offsets[i], bytes)).collect();
+                self.define(inst, regs);
+            }
+            InstData::InlineAsm { text, constraints, args, pure_ } => self.inline_asm(inst, text, constraints, args, *pure_)?,
+            InstData::Broadcast { arg } => self.broadcast(inst, *arg)?,
+            InstData::ExpandDims { arg, axis } => self.expand_dims(inst, *arg, usize::from(*axis))?,
+            InstData::Reshape { arg } => self.reshape(inst, *arg)?,
+            InstData::Permute { arg, perm } => self.permute(inst, *arg, perm)?,
+            InstData::Join { a, b } => self.join(inst, *a, *b)?,
+            InstData::Split { arg } => self.split(inst, *arg)?,
+            InstData::Cat { args, axis } => self.cat(inst, args, usize::from(*axis))?,
+            InstData::ExtractSlice { arg, starts } => self.extract(inst, *arg, starts)?,
+            InstData::Gather { src, index, axis } => self.gather(inst, *src, *index, usize::from(*axis))?,
+            InstData::Flip { arg, axis } => self.flip(inst, *arg, usize::from(*axis))?,
+            InstData::ConvertLayout { arg } => self.convert_layout(inst, *arg)?,
+            InstData::MakeView { .. }
+            | InstData::SubView { .. }
+            | InstData::PermuteView { .. }
+            | InstData::ViewDim { .. }
+            | InstData::ViewStride { .. }
+            | InstData::ViewPtr { .. } => self.view(inst)?,
+            InstData::Load { .. } => self.load(inst)?,
+            InstData::Store { .. } => self.store(inst)?,
+            InstData::Prefetch { place, mask } => self.prefetch(inst, place, *mask)?,
+            InstData::AtomicRmw { .. }
+            | InstData::AtomicCas { .. }
+            | InstData::AtomicLoad { .. }
+            | InstData::AtomicStore { .. } => self.atomic(inst)?,
+            InstData::Reduce { args, axis, combine } => self.reduce(inst, args, usize::from(*axis), *combine)?,
+            InstData::Scan { args, axis, reverse, combine } => {
+                self.scan(inst, args, usize::from(*axis), *reverse, *combine)?;
+            }
+            InstData::For { .. } => self.for_loop(inst)?,
+            InstData::While { .. } => self.while_loop(inst)?,
+            InstData::If { .. } => self.if_else(inst)?,
+            InstData::Yield { .. } => {}
+            // Facts are read by the analysis; nothing runs.
+            InstData::Assume { .. } | InstData::AssumeAligned { .. } => {}
+            InstData::Assert { cond, message } => self.assert(inst, *cond, message),
+            InstData::Dot { .. } => return self.no("dot", inst),
+            InstData::DotScaled { .. } => return self.no("dot_scaled", inst),
+            InstData::Sort { .. } => return self.no("sort", inst),
+            InstData::TopK { .. } => return self.no("topk", inst),
+            InstData::Histogram { .. } => return self.no("histogram", inst),
+            InstData::Print { .. } => return self.no("print", inst),
+            InstData::GridSync => return self.no("grid_sync", inst),
+            InstData::Call { .. } => {
+                return Err(internal("a call is left after the inline pass"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An operation this target does not have yet.
+    fn no<T>(&self, name: &str, inst: Inst) -> Result<T> {
+        self.refuse(inst, OPERATION, format!("`{name}` is not supported on the GPU yet"))
+    }
+
+    // ---- values ----
+
+    /// The generic address of a constant string, as an operand.
+    pub(super) fn string(&mut self, text: &str) -> String {
+        let name = format!("kiln_string{}", self.strings.len());
+        let bytes: String = text.bytes().chain([0]).map(|b| format!("\\{b:02X}")).collect();
+        let ty = format!("[{} x i8]", text.len() + 1);
+        self.strings.push(format!("@{name} = private addrspace(1) constant {ty} c\"{bytes}\""));
+        format!("addrspacecast (ptr addrspace(1) @{name} to ptr)")
+    }
+
+    /// The registers of a tile.
+    pub(super) fn regs(&self, value: Value) -> Rc<[Val]> {
+        match &self.slots[value] {
+            Some(Slot::Tile(regs)) => Rc::clone(regs),
+            other => unreachable!("{value} is no tile here: {other:?}"),
+        }
+    }
+
+    /// The register of a scalar.
+    pub(super) fn scalar(&self, value: Value) -> Val {
+        self.regs(value)[0]
+    }
+
+    /// The parts of a view.
+    pub(super) fn view_regs(&self, value: Value) -> Rc<ViewRegs> {
+        match &self.slots[value] {
+            Some(Slot::View(view)) => Rc::clone(view),
+            other => unreachable!("{value} is no view here: {other:?}"),
+        }
+    }
+
+    pub(super) fn slot(&self, value: Value) -> Slot {
+        self.slots[value].clone().expect("values are defined before they are used")
+    }
+
+    pub(super) fn set(&mut self, value: Value, slot: Slot) {
+        self.slots[value] = Some(slot);
+    }
+
+    /// Binds the only result of an instruction.
+    pub(super) fn define(&mut self, inst: Inst, regs: Vec<Val>) {
+        let result = self.func.result(inst);
+        self.define_value(result, regs);
+    }
+
+    pub(super) fn define_value(&mut self, value: Value, regs: Vec<Val>) {
+        debug_assert_eq!(regs.len(), self.register_count(self.func.ty(value)), "{value}");
+        self.slots[value] = Some(Slot::Tile(regs.into()));
+    }
+
+    /// The layout of a tile seen from a thread; None for a scalar.
+    pub(super) fn spread_of(&mut self, ty: Type) -> Option<Rc<Spread>> {
+        if ty.is_scalar() {
+            return None;
+        }
+        let id = ty.layout().expect("tiles have layouts in code generation");
+        Some(self.threads.spread(&mut self.w, id))
+    }
+
+    pub(super) fn register_count(&self, ty: Type) -> usize {
+        ty.layout().map_or(1, |id| id.layout().registers() as usize)
+    }
+
+    pub(super) fn shape(&self, value: Value) -> Shape {
+        Shape::from_slice(self.func.ty(value).shape())
+    }
+
+    /// The type of an element in registers: bools are i1, `index` has the launch's width, f8 is its byte.
+    pub(super) fn value_type(&self, elem: Elem) -> Ty {
+        match elem {
+            Elem::Scalar(ScalarType::Bool) => Ty::I1,
+            Elem::Scalar(ScalarType::Index) => self.index,
+            other => memory_type(other),
+        }
+    }
+
+    pub(super) fn constant(&self, value: Const, elem: Elem) -> Val {
+        let ty = self.value_type(elem);
+        match value {
+            Const::Int(v) => Val::int(ty, v),
+            Const::Float(v) if ty.is_float() => Val::float(ty, v),
+            Const::Float(v) => Val::int(ty, f8_bits(v, elem)),
+        }
+    }
+
+    fn iota(&mut self, inst: Inst, start: i64) {
+        let ty = self.func.ty(self.func.result(inst));
+        let to = self.value_type(ty.elem());
+        let Some(spread) = self.spread_of(ty) else {
+            self.define(inst, vec![Val::int(to, start)]);
+            return;
+        };
+        let regs = (0..spread.registers.len() as u32)
+            .map(|r| {
+                let (thread, constant) = spread.coord(&mut self.w, r, 0);
+                let wide = if to.bits() > 32 { self.w.cast("zext nneg", thread, to) } else { self.w.resize_signed(thread, to) };
+                self.w.add(wide, Val::int(to, start.wrapping_add(i64::from(constant))))
+            })
+            .collect();
+        self.define(inst, regs);
+    }
+
+    // ---- the grid ----
+
+    fn program_id(&mut self, axis: u8) -> Val {
+        let index = self.index;
+        match self.params.grid {
+            GridMapping::Direct => {
+                let register = ["x", "y", "z"][usize::from(axis)];
+                self.special(&format!("ctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65535 })
+            }
+            GridMapping::Linear => {
+                let linear = self.special("ctaid.x", i64::from(i32::MAX));
+                let mut rest = linear;
+                for before in 0..axis {
+                    let extent = self.params.value(PtxParam::GridExtent(before));
+                    rest = self.w.at_entry(|w| {
+                        let extent = w.resize_signed(extent, index);
+                        w.raw("udiv", rest, extent)
+                    });
+                }
+                if axis + 1 == self.func.grid_rank {
+                    return rest;
+                }
+                let extent = self.params.value(PtxParam::GridExtent(axis));
+                self.w.at_entry(|w| {
+                    let extent = w.resize_signed(extent, index);
+                    w.raw("urem", rest, extent)
+                })
+            }
+        }
+    }
+
+    fn num_programs(&mut self, axis: u8) -> Val {
+        match self.params.grid {
+            GridMapping::Direct => {
+                let register = ["x", "y", "z"][usize::from(axis)];
+                self.special(&format!("nctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65536 })
+            }
+            GridMapping::Linear => {
+                let full = self.params.value(PtxParam::GridExtent(axis));
+                self.w.resize_signed(full, self.index)
+            }
+        }
+    }
+
+    /// A special register with values below `bound`, in the index type.
+    fn special(&mut self, name: &str, bound: i64) -> Val {
+        let index = self.index;
+        self.w.at_entry(|w| {
+            let attributes = format!("noundef range(i32 0, {bound})");
+            let value = w.call_with(Ty::I32, &attributes, &format!("llvm.nvvm.read.ptx.sreg.{name}"), &[]);
+            if index == Ty::I32 { value } else { w.cast("zext nneg", value, index) }
+        })
+    }
+}
+
+/// A value from its form in memory.
+pub(super) fn from_memory(w: &mut Writer, raw: Val, elem: Elem, index: Ty) -> Val {
+    match elem {
+        Elem::Scalar(ScalarType::Bool) => w.icmp("ne", raw, Val::int(Ty::I8, 0)),
+        Elem::Scalar(ScalarType::Index) => w.resize_signed(raw, index),
+        _ => raw,
+    }
+}
+
+/// A value in its form in memory.
+pub(super) fn to_memory(w: &mut Writer, value: Val, elem: Elem) -> Val {
+    match elem {
+        Elem::Scalar(ScalarType::Bool) => w.cast("zext", value, Ty::I8),
+        Elem::Scalar(ScalarType::Index) => w.resize_signed(value, Ty::I64),
+        _ => value,
+    }
+}
+
+/// Bytes of what a pointer points to.
+pub(super) fn pointee_bytes(elem: Elem) -> u32 {
+    match elem {
+        Elem::Ptr { pointee, .. } => pointee.bytes(),
+        Elem::Scalar(s) => s.bytes(),
+    }
+}
+
+/// The byte of an f8 constant, which is already rounded to its type.
+fn f8_bits(value: f64, elem: Elem) -> i64 {
+    let (exponent_bits, mantissa_bits) = match elem {
+        Elem::Scalar(ScalarType::F8E4M3) => (4, 3),
+        _ => (5, 2),
+    };
+    let sign = i64::from(value.is_sign_negative()) << 7;
+    let bias = (1 << (exponent_bits - 1)) - 1;
+    if value.is_nan() {
+        return sign | 0x7f;
+    }
+    if value.is_infinite() {
+        return sign | if exponent_bits == 5 { 0x7c } else { 0x7f };
+    }
+    let magnitude = value.abs();
+    if magnitude == 0.0 {
+        return sign;
+    }
+    let exponent = (magnitude.log2().floor() as i32).max(1 - bias);
+    let scaled = magnitude / f64::from(exponent - mantissa_bits).exp2();
+    // Normal numbers have their leading one at 2^mantissa_bits; adding the exponent field carries it in.
+    sign | (scaled as i64 + (i64::from(exponent + bias - 1) << mantissa_bits))
+}

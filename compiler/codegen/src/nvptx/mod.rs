@@ -1,0 +1,176 @@
+//! NVPTX: a kernel in Tile IR to PTX text.
+//!
+//! [`compile`] lays out the tiles (`kiln_passes::gpu`), writes the kernel for one thread as LLVM text (`emit` and the files it
+//! dispatches to), and lets LLVM's NVPTX back end make PTX of it (`target`). What the target cannot do yet is an
+//! [`CodegenError::Unsupported`] with a code and a place; nothing reaches LLVM that it could fail on.
+
+mod address;
+mod arith;
+mod atomics;
+mod cast;
+mod combine;
+mod control;
+mod convert;
+mod emit;
+mod error;
+mod lines;
+mod memory;
+mod order;
+mod packed;
+mod params;
+mod reduce;
+mod rows;
+mod scan;
+mod scratch;
+mod shape_ops;
+mod spread;
+mod target;
+mod text;
+
+use crate::CodegenError;
+use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
+use kiln_ir::verify::{CheckedModule, verify};
+use kiln_ir::{Function, InstData, Module};
+use kiln_passes::gpu::{LayoutStats, assign_layouts};
+
+pub use params::{GridMapping, PtxParam};
+pub use target::GpuTarget;
+
+/// Shared memory that every launch may use without asking the driver.
+const STATIC_LIMIT: u32 = 48 * 1024;
+
+/// How to compile.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Options {
+    /// Keep the optimized LLVM text in the artifact.
+    pub keep_llvm: bool,
+}
+
+/// A compiled kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PtxArtifact {
+    /// PTX text with one entry.
+    pub ptx: String,
+    /// The entry's name.
+    pub name: String,
+    /// What it was compiled for.
+    pub target: GpuTarget,
+    /// The entry's parameters, in order.
+    pub params: Vec<PtxParam>,
+    /// How program ids follow from the launch.
+    pub grid: GridMapping,
+    /// Warps of a thread block; the block is one-dimensional, 32 threads each.
+    pub num_warps: u32,
+    /// Dynamic shared memory of a block in bytes.
+    pub shared_bytes: u32,
+    /// The launch must first raise the kernel's limit of dynamic shared memory (it is over 48 KiB).
+    pub needs_shared_opt_in: bool,
+    /// Layout conversions in the kernel.
+    pub layouts: LayoutStats,
+    /// LLVM text after optimization, where asked for.
+    pub llvm: Option<String>,
+}
+
+/// Compiles the kernel of a module whose calls are inlined.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] for what the target cannot do, with a code and a source place; [`CodegenError::Internal`] for
+/// mistakes of the compiler itself.
+pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> std::result::Result<PtxArtifact, CodegenError> {
+    let (laid_out, layouts, warps) = lay_out(module)?;
+    let kernel = only_kernel(&laid_out)?;
+    let func = &laid_out.funcs[kernel];
+    let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
+    emitter.body()?;
+    let shared_bytes = emitter.scratch.bytes();
+    if shared_bytes > target.shared_bytes() {
+        let message = format!(
+            "the kernel needs {shared_bytes} bytes of shared memory, a thread block of {} has at most {}",
+            target.name(),
+            target.shared_bytes()
+        );
+        return Err(refuse_kernel(&laid_out, func.loc, SHARED_MEMORY, message));
+    }
+    let (params, grid) = (emitter.params.list.clone(), emitter.params.grid);
+    let machine = target::Machine::new(target, emitter.ptx)?;
+    let text = emitter.finish(&machine.header());
+    let (llvm, ptx) = machine.compile(&text, options.keep_llvm)?;
+    Ok(PtxArtifact {
+        ptx,
+        name: func.name.to_string(),
+        target,
+        params,
+        grid,
+        num_warps: warps,
+        shared_bytes,
+        needs_shared_opt_in: shared_bytes > STATIC_LIMIT,
+        layouts,
+        llvm,
+    })
+}
+
+/// The module with a layout on every tile, what that took, and the number of warps: `kiln build --emit layouts`.
+///
+/// # Errors
+/// A schedule the target cannot follow; an internal error where the passes break the module.
+pub fn lay_out(module: &CheckedModule) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
+    let mut module: Module = module.clone().into_inner();
+    let kernel = only_kernel(&module)?;
+    let warps = choose_warps(&module, &module.funcs[kernel])?;
+    let stats = assign_layouts(&mut module.funcs[kernel], warps);
+    let checked = verify(module).map_err(|(_, violations)| {
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        internal(format!("layout assignment broke the module: {}", list.join("; ")))
+    })?;
+    Ok((checked, stats, warps))
+}
+
+fn only_kernel(module: &Module) -> Result<kiln_ir::FuncRef> {
+    module.kernel().ok_or_else(|| internal("GPU code generation takes modules with one kernel"))
+}
+
+/// The schedule's warps, else as many as keep about 16 elements of the largest tile in a thread, at most 8.
+fn choose_warps(module: &Module, func: &Function) -> Result<u32> {
+    if let Some(warps) = func.schedule.warps {
+        if warps.is_power_of_two() && warps <= 32 {
+            return Ok(warps);
+        }
+        let message = format!("warps = {warps}: the GPU takes 1, 2, 4, 8, 16 or 32 warps");
+        return Err(refuse_kernel(module, func.loc, SCHEDULE, message));
+    }
+    let mut largest = 1;
+    func.walk(|_, inst| {
+        for &value in func.results_of(inst) {
+            if func.ty(value).is_tile() && !matches!(func.insts[inst], InstData::Const { .. }) {
+                largest = largest.max(func.ty(value).num_elements());
+            }
+        }
+    });
+    Ok((largest / (32 * 16)).max(1).next_power_of_two().min(8) as u32)
+}
+
+impl emit::Emitter<'_> {
+    /// The module's text.
+    fn finish(self, header: &str) -> String {
+        let arena = self.scratch.arena_start();
+        let signature = self.params.signature(self.func);
+        let metadata = self.lines.metadata(self.module);
+        let subprogram = self.lines.subprogram();
+        let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", 32 * self.threads.warps);
+        if let Some(registers) = self.func.schedule.max_regs {
+            attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));
+        }
+        let strings = self.strings.join("\n");
+        let (body, declarations) = self.w.finish();
+        let arena = format!("getelementptr (i8, ptr addrspace(3) @{}, i32 {arena})", text::SHARED);
+        let body = body.replace(&format!("@{}", text::ARENA), &arena);
+        format!(
+            "{header}@{shared} = external addrspace(3) global [0 x i8], align 1024\n{strings}\n{declarations}\
+             define ptx_kernel void @{name}({signature}) #0{subprogram} {{\n{body}}}\n\
+             attributes #0 = {{ convergent {attributes} }}\n{groups}{metadata}",
+            shared = text::SHARED,
+            name = self.func.name,
+            groups = text::attribute_groups(),
+        )
+    }
+}

@@ -1,0 +1,142 @@
+//! The parameters of a PTX kernel and the way program ids come from the launch grid.
+//!
+//! Parameters stand in the order of the function's: a tensor is its base pointer, its dims, its strides (elements), 64 bits
+//! each, as in the host ABI (`kiln_ir::abi`); a pointer is 64 bits; a scalar has its own width. Hidden parameters follow.
+
+use kiln_ir::{Elem, Function, ScalarType, TypeData};
+
+use super::text::{Ty, Val};
+
+/// One parameter of the PTX entry, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PtxParam {
+    /// Base address of tensor parameter number `0` (of the function's).
+    Base(u32),
+    /// Extent of a tensor: i64.
+    Dim {
+        /// Parameter number.
+        param: u32,
+        /// Dimension.
+        axis: u8,
+    },
+    /// Stride of a tensor in elements: i64.
+    Stride {
+        /// Parameter number.
+        param: u32,
+        /// Dimension.
+        axis: u8,
+    },
+    /// A pointer or scalar; the type is that of the function's parameter, `bool` is one byte, `index` i64.
+    Value {
+        /// Parameter number.
+        param: u32,
+        /// Bytes of the parameter.
+        bytes: u32,
+    },
+    /// Extent of the grid along an axis: i64. Only for grids of rank 4 and 5.
+    GridExtent(u8),
+    /// Number of multiprocessors: i64.
+    NumSms,
+}
+
+impl PtxParam {
+    /// Bytes of the parameter.
+    pub fn bytes(self) -> u32 {
+        match self {
+            PtxParam::Value { bytes, .. } => bytes,
+            _ => 8,
+        }
+    }
+}
+
+/// How program ids follow from the launch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GridMapping {
+    /// Axis 0, 1, 2 of the grid are x, y, z of the launch grid.
+    Direct,
+    /// One-dimensional launch over all programs, axis 0 fastest; extents come in hidden parameters.
+    Linear,
+}
+
+/// The parameters of a kernel and their LLVM types.
+pub(super) struct Params {
+    pub(super) list: Vec<PtxParam>,
+    pub(super) types: Vec<Ty>,
+    pub(super) grid: GridMapping,
+}
+
+impl Params {
+    pub(super) fn of(func: &Function, uses_num_sms: bool) -> Params {
+        let grid = if func.grid_rank <= 3 { GridMapping::Direct } else { GridMapping::Linear };
+        let mut params = Params { list: Vec::new(), types: Vec::new(), grid };
+        for (number, &value) in func.param_values().iter().enumerate() {
+            let param = number as u32;
+            match func.ty(value).data() {
+                TypeData::View { rank, .. } => {
+                    params.push(PtxParam::Base(param), Ty::Global);
+                    for axis in 0..*rank {
+                        params.push(PtxParam::Dim { param, axis }, Ty::I64);
+                    }
+                    for axis in 0..*rank {
+                        params.push(PtxParam::Stride { param, axis }, Ty::I64);
+                    }
+                }
+                TypeData::Tile { elem, .. } => {
+                    let ty = memory_type(*elem);
+                    params.push(PtxParam::Value { param, bytes: elem.bytes() }, ty);
+                }
+            }
+        }
+        if grid == GridMapping::Linear {
+            for axis in 0..func.grid_rank {
+                params.push(PtxParam::GridExtent(axis), Ty::I64);
+            }
+        }
+        if uses_num_sms {
+            params.push(PtxParam::NumSms, Ty::I64);
+        }
+        params
+    }
+
+    fn push(&mut self, param: PtxParam, ty: Ty) {
+        self.list.push(param);
+        self.types.push(ty);
+    }
+
+    /// The value of a parameter in the function.
+    pub(super) fn value(&self, param: PtxParam) -> Val {
+        let number = self.list.iter().position(|&p| p == param).expect("the parameter is one of the kernel's");
+        Val::arg(self.types[number], number as u32)
+    }
+
+    /// The parameter list of the LLVM function.
+    pub(super) fn signature(&self, func: &Function) -> String {
+        let one = |(number, (&param, ty)): (usize, (&PtxParam, &Ty))| {
+            let attributes = match param {
+                PtxParam::Base(p) => {
+                    let align = func.params[p as usize].tensor.as_ref().map_or(1, |t| t.align.max(1));
+                    format!(" align {align}")
+                }
+                _ => String::new(),
+            };
+            format!("{} noundef{attributes} %a{number}", ty.llvm())
+        };
+        self.list.iter().zip(&self.types).enumerate().map(one).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The LLVM type of an element in memory: bools and f8 are bytes, `index` 64 bits.
+pub(super) fn memory_type(elem: Elem) -> Ty {
+    use ScalarType::*;
+    match elem {
+        Elem::Ptr { .. } => Ty::Global,
+        Elem::Scalar(Bool | I8 | U8 | F8E4M3 | F8E5M2) => Ty::I8,
+        Elem::Scalar(I16 | U16) => Ty::I16,
+        Elem::Scalar(I32 | U32) => Ty::I32,
+        Elem::Scalar(I64 | U64 | Index) => Ty::I64,
+        Elem::Scalar(F16) => Ty::F16,
+        Elem::Scalar(BF16) => Ty::BF16,
+        Elem::Scalar(F32) => Ty::F32,
+        Elem::Scalar(F64) => Ty::F64,
+    }
+}

@@ -1,0 +1,71 @@
+//! Shared memory that threads exchange values through, and the barriers around it.
+//!
+//! Small exchanges each own a piece of memory, so that straight-line code needs one barrier an exchange. In a loop the next
+//! trip would write what a slow thread still reads: the first exchange of a trip is preceded by a barrier, the later ones
+//! are protected by those before them. Large exchanges share one arena and are always preceded by a barrier once it was used.
+
+use super::emit::Emitter;
+use super::text::{Ty, Val};
+
+/// Exchanges up to this many bytes own their memory.
+const SMALL: u32 = 2048;
+
+/// What is allocated, and what protects it.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Bytes of small exchanges; the arena lies behind them.
+    small: u32,
+    /// Bytes of the greatest large exchange.
+    arena: u32,
+    arena_used: bool,
+    /// Depth of loops around the current place.
+    pub(super) loops: u32,
+    /// A barrier has been executed in this trip of the innermost loop, on every path to the current place.
+    pub(super) synced: bool,
+}
+
+impl Scratch {
+    /// Where the memory of large exchanges starts.
+    pub(super) fn arena_start(&self) -> u32 {
+        self.small
+    }
+
+    /// Bytes of shared memory the kernel needs.
+    pub(super) fn bytes(&self) -> u32 {
+        self.small + self.arena
+    }
+}
+
+impl Emitter<'_> {
+    /// Memory for one exchange of `bytes`; threads may write it at once. Follow the writes with [`barrier`](Self::barrier).
+    pub(super) fn scratch(&mut self, bytes: u32) -> Val {
+        let looping = self.scratch.loops > 0 && !self.scratch.synced;
+        if bytes <= SMALL {
+            let at = self.scratch.small;
+            self.scratch.small += bytes.next_multiple_of(16);
+            if looping {
+                self.barrier();
+            }
+            self.w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1)
+        } else {
+            if self.scratch.arena_used || self.scratch.loops > 0 {
+                self.barrier();
+            }
+            self.scratch.arena_used = true;
+            self.scratch.arena = self.scratch.arena.max(bytes.next_multiple_of(16));
+            // The arena starts where the small pieces end, which is known only at the end.
+            Val::arena()
+        }
+    }
+
+    /// Waits for every thread of the block; what they wrote is visible after it.
+    pub(super) fn barrier(&mut self) {
+        if self.threads.warps == 1 {
+            self.w.call_void("llvm.nvvm.bar.warp.sync", &[Val::int(Ty::I32, -1)]);
+        } else {
+            self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.all", &[Val::i32(0)]);
+        }
+        self.scratch.synced = true;
+        self.order.clear();
+    }
+}

@@ -1,0 +1,376 @@
+//! Instructions that rename elements (broadcast, reshape, permute, ..): by renaming registers where the layouts allow it,
+//! through shared memory otherwise.
+
+use std::sync::Arc;
+
+use kiln_ir::layout::Coords;
+use kiln_ir::{Const, Elem, Inst, Shape, Value};
+use smallvec::SmallVec;
+
+use super::emit::{Emitter, from_memory, to_memory};
+use super::error::{Result, internal};
+use super::params::memory_type;
+use super::spread::Spread;
+use super::text::{Ty, Val};
+
+/// A tile in shared memory, row-major.
+pub(super) struct SharedTile {
+    pub(super) base: Val,
+    pub(super) elem: Elem,
+}
+
+impl Emitter<'_> {
+    pub(super) fn broadcast(&mut self, inst: Inst, arg: Value) -> Result<()> {
+        let result = self.func.ty(self.func.result(inst));
+        let from = self.shape(arg);
+        let new = result.rank() - from.len();
+        self.rename(inst, arg, |coords| {
+            let source = coords[new..].iter().zip(&from);
+            source.map(|(&c, &extent)| if extent == 1 { 0 } else { c }).collect()
+        })
+    }
+
+    pub(super) fn expand_dims(&mut self, inst: Inst, arg: Value, axis: usize) -> Result<()> {
+        self.rename(inst, arg, |coords| {
+            let mut source = Coords::from_slice(coords);
+            source.remove(axis);
+            source
+        })
+    }
+
+    pub(super) fn permute(&mut self, inst: Inst, arg: Value, perm: &[u8]) -> Result<()> {
+        self.rename(inst, arg, |coords| {
+            let mut source: Coords = SmallVec::from_elem(0, coords.len());
+            for (to, &from) in perm.iter().enumerate() {
+                source[usize::from(from)] = coords[to];
+            }
+            source
+        })
+    }
+
+    pub(super) fn join(&mut self, inst: Inst, a: Value, b: Value) -> Result<()> {
+        let result = self.func.ty(self.func.result(inst));
+        let (a_regs, b_regs) = (self.regs(a), self.regs(b));
+        let source = self.spread_of(self.func.ty(a));
+        let spread = self.spread_of(result).ok_or_else(|| internal("a joined tile has a layout"))?;
+        let last = result.rank() - 1;
+        let regs = spread
+            .registers
+            .iter()
+            .map(|coords| {
+                let register = find(source.as_deref(), &coords[..last])?;
+                Ok(if coords[last] == 0 { a_regs[register] } else { b_regs[register] })
+            })
+            .collect::<Result<_>>()?;
+        self.define(inst, regs);
+        Ok(())
+    }
+
+    pub(super) fn split(&mut self, inst: Inst, arg: Value) -> Result<()> {
+        let results: Vec<Value> = self.func.results_of(inst).to_vec();
+        let regs = self.regs(arg);
+        let source = self.spread_of(self.func.ty(arg));
+        for (part, &result) in results.iter().enumerate() {
+            let wanted: Vec<Coords> = match self.spread_of(self.func.ty(result)) {
+                Some(spread) => spread.registers.clone(),
+                None => vec![Coords::new()],
+            };
+            let picked = wanted
+                .into_iter()
+                .map(|mut coords| {
+                    coords.push(part as u32);
+                    find(source.as_deref(), &coords).map(|r| regs[r])
+                })
+                .collect::<Result<_>>()?;
+            self.define_value(result, picked);
+        }
+        Ok(())
+    }
+
+    pub(super) fn reshape(&mut self, inst: Inst, arg: Value) -> Result<()> {
+        let result = self.func.ty(self.func.result(inst));
+        let (from, to) = (self.shape(arg), Shape::from_slice(result.shape()));
+        let free = match (self.func.ty(arg).layout(), result.layout()) {
+            (Some(a), Some(b)) => {
+                let exact = a.layout().physical().as_slice() == from.as_slice();
+                exact && a.layout().reshape(&to).as_ref() == Some(b.layout())
+            }
+            _ => false,
+        };
+        if free {
+            return self.rename(inst, arg, |coords| unflatten(flatten(coords, &to), &from));
+        }
+        // The row-major order is the same in both shapes.
+        let tile = self.spill(&[arg], &from, |e, spread, r| Ok(e.flat_index(spread, r, &from)))?;
+        self.fetch(inst, &tile, |e, spread, r| Ok((e.flat_index(spread, r, &to), Val::bool(true))))
+    }
+
+    pub(super) fn flip(&mut self, inst: Inst, arg: Value, axis: usize) -> Result<()> {
+        let shape = self.shape(arg);
+        let tile = self.spill(&[arg], &shape, |e, spread, r| Ok(e.flat_index(spread, r, &shape)))?;
+        self.fetch(inst, &tile, |e, spread, r| {
+            let at = |e: &mut Self, d: usize| {
+                let coord = e.coord(spread, r, d);
+                if d == axis { e.w.sub(Val::i32(shape[d] - 1), coord) } else { coord }
+            };
+            Ok((e.flatten_with(&shape, at), Val::bool(true)))
+        })
+    }
+
+    pub(super) fn extract(&mut self, inst: Inst, arg: Value, starts: &[u32]) -> Result<()> {
+        let shape = self.shape(arg);
+        let tile = self.spill(&[arg], &shape, |e, spread, r| Ok(e.flat_index(spread, r, &shape)))?;
+        self.fetch(inst, &tile, |e, spread, r| {
+            let at = |e: &mut Self, d: usize| {
+                let coord = e.coord(spread, r, d);
+                e.w.add(coord, Val::i32(starts[d]))
+            };
+            Ok((e.flatten_with(&shape, at), Val::bool(true)))
+        })
+    }
+
+    pub(super) fn cat(&mut self, inst: Inst, args: &[Value], axis: usize) -> Result<()> {
+        let to = Shape::from_slice(self.func.ty(self.func.result(inst)).shape());
+        let mut start = 0;
+        let starts: Vec<u32> = args
+            .iter()
+            .map(|&a| {
+                start += self.func.ty(a).shape()[axis];
+                start - self.func.ty(a).shape()[axis]
+            })
+            .collect();
+        let tile = self.spill_parts(args, &to, |e, part, spread, r| {
+            let at = |e: &mut Self, d: usize| {
+                let coord = e.coord(spread, r, d);
+                if d == axis { e.w.add(coord, Val::i32(starts[part])) } else { coord }
+            };
+            Ok(e.flatten_with(&to, at))
+        })?;
+        self.fetch(inst, &tile, |e, spread, r| Ok((e.flat_index(spread, r, &to), Val::bool(true))))
+    }
+
+    pub(super) fn gather(&mut self, inst: Inst, src: Value, index: Value, axis: usize) -> Result<()> {
+        let shape = self.shape(src);
+        let signed = self.func.ty(index).scalar_elem().is_some_and(|s| s.is_signed_int());
+        let indices = self.regs(index);
+        let tile = self.spill(&[src], &shape, |e, spread, r| Ok(e.flat_index(spread, r, &shape)))?;
+        let rank_1 = shape.len() == 1;
+        self.fetch(inst, &tile, |e, spread, r| {
+            let index = indices[r as usize];
+            let wide = e.w.cast_int(index, Ty::I64, signed);
+            let inside = e.w.icmp("ult", wide, Val::int(Ty::I64, i64::from(shape[axis])));
+            let narrow = e.w.cast("trunc", wide, Ty::I32);
+            let safe = e.w.select(inside, narrow, Val::i32(0));
+            if rank_1 {
+                return Ok((safe, inside));
+            }
+            let at = |e: &mut Self, d: usize| if d == axis { safe } else { e.coord(spread, r, d) };
+            Ok((e.flatten_with(&shape, at), inside))
+        })
+    }
+
+    /// A constant tile: every element a constant register where all registers of a thread know their element, else a table.
+    pub(super) fn const_tile(&mut self, inst: Inst, values: &Arc<[Const]>) {
+        let ty = self.func.ty(self.func.result(inst));
+        let elem = ty.elem();
+        let constants: Vec<Val> = values.iter().map(|&v| self.constant(v, elem)).collect();
+        let Some(spread) = self.spread_of(ty) else {
+            self.define(inst, vec![constants[0]]);
+            return;
+        };
+        // The table is code: a chain of selects over the distinct values, cheap for the short lists constants are.
+        let shape = Shape::from_slice(ty.shape());
+        let regs = (0..spread.registers.len() as u32)
+            .map(|r| {
+                let flat = self.flat_index(&spread, r, &shape);
+                constants.iter().enumerate().skip(1).fold(constants[0], |chosen, (i, &value)| {
+                    if value == constants[0] {
+                        return chosen;
+                    }
+                    let here = self.w.icmp("eq", flat, Val::i32(i as u32));
+                    self.w.select(here, value, chosen)
+                })
+            })
+            .collect();
+        self.define(inst, regs);
+    }
+
+    /// The result's registers are registers of `arg` in the same thread: `source` gives the operand's coordinate.
+    fn rename(&mut self, inst: Inst, arg: Value, source: impl Fn(&[u32]) -> Coords) -> Result<()> {
+        let regs = self.regs(arg);
+        let from = self.spread_of(self.func.ty(arg));
+        let result = self.func.ty(self.func.result(inst));
+        let Some(spread) = self.spread_of(result) else {
+            self.define(inst, vec![regs[0]]);
+            return Ok(());
+        };
+        let renamed = spread
+            .registers
+            .iter()
+            .map(|coords| find(from.as_deref(), &source(coords)).map(|r| regs[r]))
+            .collect::<Result<_>>()?;
+        self.define(inst, renamed);
+        Ok(())
+    }
+
+    // ---- through shared memory ----
+
+    /// Writes tiles into one shared tile and waits: `offset` gives the element offset of a register.
+    fn spill(
+        &mut self,
+        args: &[Value],
+        shape: &[u32],
+        offset: impl Fn(&mut Self, &Spread, u32) -> Result<Val>,
+    ) -> Result<SharedTile> {
+        self.spill_parts(args, shape, |e, _, spread, r| offset(e, spread, r))
+    }
+
+    fn spill_parts(
+        &mut self,
+        args: &[Value],
+        shape: &[u32],
+        offset: impl Fn(&mut Self, usize, &Spread, u32) -> Result<Val>,
+    ) -> Result<SharedTile> {
+        let elem = self.func.ty(args[0]).elem();
+        let base = self.scratch(shape.iter().product::<u32>() * elem.bytes());
+        let tile = SharedTile { base, elem };
+        for (part, &arg) in args.iter().enumerate() {
+            let regs = self.regs(arg);
+            let own = self.shape(arg);
+            let Some(spread) = self.spread_of(self.func.ty(arg)) else {
+                let first = self.first_thread();
+                self.shared_store(&tile, Val::i32(0), regs[0], first);
+                continue;
+            };
+            for r in spread.layout.owning_registers() {
+                let inside = spread.inside(&mut self.w, r, &own);
+                let predicate = match spread.owner() {
+                    Some(owner) => self.w.and(inside, owner),
+                    None => inside,
+                };
+                let at = offset(self, part, &spread, r)?;
+                self.shared_store(&tile, at, regs[r as usize], predicate);
+            }
+        }
+        self.barrier();
+        Ok(tile)
+    }
+
+    /// Reads the result from a shared tile: `offset` gives the element offset of a register, and whether it is to be read; 0
+    /// where it is not. Padding may read anything within the tile's memory.
+    fn fetch(
+        &mut self,
+        inst: Inst,
+        tile: &SharedTile,
+        offset: impl Fn(&mut Self, &Spread, u32) -> Result<(Val, Val)>,
+    ) -> Result<()> {
+        let result = self.func.ty(self.func.result(inst));
+        let Some(spread) = self.spread_of(result) else {
+            let value = self.shared_load(tile, Val::i32(0));
+            self.define(inst, vec![value]);
+            return Ok(());
+        };
+        let shape = Shape::from_slice(result.shape());
+        let mut regs = Vec::with_capacity(spread.registers.len());
+        for r in 0..spread.registers.len() as u32 {
+            let (at, wanted) = offset(self, &spread, r)?;
+            let inside = spread.inside(&mut self.w, r, &shape);
+            let safe = self.w.select(inside, at, Val::i32(0));
+            let value = self.shared_load(tile, safe);
+            let zero = Val::zero(value.ty);
+            regs.push(self.w.select(wanted, value, zero));
+        }
+        self.define(inst, regs);
+        Ok(())
+    }
+
+    /// Stores one element into a shared tile.
+    pub(super) fn shared_store(&mut self, tile: &SharedTile, at: Val, value: Val, predicate: Val) {
+        let raw = to_memory(&mut self.w, value, tile.elem);
+        let raw = self.w.bitcast(raw, raw.ty.int());
+        let address = self.w.offset(tile.base, at, tile.elem.bytes());
+        self.shared_store_word(address, raw, predicate);
+    }
+
+    /// Stores an integer of 8 to 64 bits to a shared address where `predicate` holds.
+    pub(super) fn shared_store_word(&mut self, address: Val, raw: Val, predicate: Val) {
+        if predicate.is_false() {
+            return;
+        }
+        if predicate.is_true() {
+            let text = format!("store {}, {}, align {}", raw.typed(), address.typed(), raw.ty.bits() / 8);
+            return self.w.effect(&text);
+        }
+        let bits = raw.ty.bits();
+        let (raw, constraint) = match raw.ty {
+            Ty::I8 => (self.w.cast("zext", raw, Ty::I16), 'h'),
+            Ty::I16 => (raw, 'h'),
+            Ty::I64 => (raw, 'l'),
+            _ => (raw, 'r'),
+        };
+        let ptx = format!("@$2 st.shared.b{bits} [$0], $1;");
+        self.w.asm(&[], super::text::Asm::Memory, &ptx, &format!("r,{constraint},b"), &[address, raw, predicate]);
+    }
+
+    /// Loads one element of a shared tile.
+    pub(super) fn shared_load(&mut self, tile: &SharedTile, at: Val) -> Val {
+        let address = self.w.offset(tile.base, at, tile.elem.bytes());
+        let memory = memory_type(tile.elem);
+        let load = if memory == Ty::Global { Ty::I64 } else { memory };
+        let text = format!("load {}, {}, align {}", load.llvm(), address.typed(), tile.elem.bytes());
+        let raw = self.w.value(load, &text);
+        let raw = self.w.bitcast(raw, memory);
+        from_memory(&mut self.w, raw, tile.elem, self.index)
+    }
+
+    fn coord(&mut self, spread: &Spread, register: u32, dim: usize) -> Val {
+        spread.full_coord(&mut self.w, register, dim)
+    }
+
+    /// Row-major index of a register's element (i32).
+    pub(super) fn flat_index(&mut self, spread: &Spread, register: u32, shape: &[u32]) -> Val {
+        // The thread's part first, so that registers share it and add constants.
+        let mut thread = Val::i32(0);
+        let mut constant = 0;
+        for (d, &extent) in shape.iter().enumerate() {
+            let (part, own) = spread.coord(&mut self.w, register, d);
+            let scaled = self.w.mul_nsw(thread, Val::i32(extent));
+            thread = self.w.add_nsw(scaled, part);
+            constant = constant * extent + own;
+        }
+        self.w.add_nsw(thread, Val::i32(constant))
+    }
+
+    fn flatten_with(&mut self, shape: &[u32], mut coord: impl FnMut(&mut Self, usize) -> Val) -> Val {
+        (0..shape.len()).fold(Val::i32(0), |flat, d| {
+            let at = coord(self, d);
+            let scaled = self.w.mul_nsw(flat, Val::i32(shape[d]));
+            self.w.add_nsw(scaled, at)
+        })
+    }
+}
+
+fn find(spread: Option<&Spread>, coords: &[u32]) -> Result<usize> {
+    let Some(spread) = spread else { return Ok(0) };
+    let found = spread.register(coords).map(|r| r as usize);
+    found.ok_or_else(|| internal(format!("no register holds {coords:?} in {}", spread.layout)))
+}
+
+fn flatten(coords: &[u32], shape: &[u32]) -> u32 {
+    coords.iter().zip(shape).fold(0, |flat, (&c, &e)| flat * e + c)
+}
+
+fn unflatten(flat: u32, shape: &[u32]) -> Coords {
+    let mut rest = flat;
+    let mut coords: Coords = shape
+        .iter()
+        .rev()
+        .map(|&e| {
+            let c = rest % e;
+            rest /= e;
+            c
+        })
+        .collect();
+    coords.reverse();
+    coords
+}

@@ -1,0 +1,634 @@
+//! Writes the body of one LLVM function as text, folding constants on the way.
+//!
+//! Text, not the builder API, because LLVM's parser then checks every line and answers with an error where the API would stop
+//! the process, and because some of what is needed exists only in text (`DebugDirectivesOnly`, `range`, `or disjoint`). Values
+//! are small and `Copy`. Layout arithmetic is mostly constants, so folding here keeps the module short: LLVM's time goes by
+//! the number of instructions.
+
+use std::fmt::Write as _;
+
+/// The LLVM types in use. `Global` and `Shared` are pointers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Ty {
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    BF16,
+    F32,
+    F64,
+    Global,
+    Shared,
+}
+
+impl Ty {
+    pub(super) fn llvm(self) -> &'static str {
+        match self {
+            Ty::I1 => "i1",
+            Ty::I8 => "i8",
+            Ty::I16 => "i16",
+            Ty::I32 => "i32",
+            Ty::I64 => "i64",
+            Ty::F16 => "half",
+            Ty::BF16 => "bfloat",
+            Ty::F32 => "float",
+            Ty::F64 => "double",
+            Ty::Global => "ptr addrspace(1)",
+            Ty::Shared => "ptr addrspace(3)",
+        }
+    }
+
+    pub(super) fn bits(self) -> u32 {
+        match self {
+            Ty::I1 => 1,
+            Ty::I8 => 8,
+            Ty::I16 | Ty::F16 | Ty::BF16 => 16,
+            Ty::I32 | Ty::F32 | Ty::Shared => 32,
+            Ty::I64 | Ty::F64 | Ty::Global => 64,
+        }
+    }
+
+    pub(super) fn is_float(self) -> bool {
+        matches!(self, Ty::F16 | Ty::BF16 | Ty::F32 | Ty::F64)
+    }
+
+    pub(super) fn is_pointer(self) -> bool {
+        matches!(self, Ty::Global | Ty::Shared)
+    }
+
+    /// The integer type of the same width.
+    pub(super) fn int(self) -> Ty {
+        int_of(self.bits())
+    }
+}
+
+/// The integer type of a width.
+pub(super) fn int_of(bits: u32) -> Ty {
+    match bits {
+        1 => Ty::I1,
+        8 => Ty::I8,
+        16 => Ty::I16,
+        32 => Ty::I32,
+        64 => Ty::I64,
+        _ => unreachable!("no integer type of {bits} bits"),
+    }
+}
+
+/// A value: a constant or a name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Val {
+    pub(super) ty: Ty,
+    repr: Repr,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Repr {
+    Name(u32),
+    Arg(u32),
+    /// Sign-extended from the type's width.
+    Int(i64),
+    /// Bits of the value as f64.
+    Float(u64),
+    /// The base of shared memory.
+    SharedBase,
+    /// The part of shared memory for large exchanges.
+    Arena,
+}
+
+impl Val {
+    pub(super) fn int(ty: Ty, value: i64) -> Val {
+        Val { ty, repr: Repr::Int(wrap(ty, value)) }
+    }
+
+    pub(super) fn i32(value: u32) -> Val {
+        Val::int(Ty::I32, i64::from(value))
+    }
+
+    pub(super) fn bool(value: bool) -> Val {
+        Val { ty: Ty::I1, repr: Repr::Int(i64::from(value)) }
+    }
+
+    pub(super) fn float(ty: Ty, value: f64) -> Val {
+        Val { ty, repr: Repr::Float(value.to_bits()) }
+    }
+
+    pub(super) fn zero(ty: Ty) -> Val {
+        if ty.is_float() { Val::float(ty, 0.0) } else { Val::int(ty, 0) }
+    }
+
+    pub(super) fn arg(ty: Ty, number: u32) -> Val {
+        Val { ty, repr: Repr::Arg(number) }
+    }
+
+    pub(super) fn shared_base() -> Val {
+        Val { ty: Ty::Shared, repr: Repr::SharedBase }
+    }
+
+    /// The part of shared memory that large exchanges use, one after the other. Where it starts is known when the module is put
+    /// together, which then replaces the name.
+    pub(super) fn arena() -> Val {
+        Val { ty: Ty::Shared, repr: Repr::Arena }
+    }
+
+    /// The value of an integer constant, sign-extended (a bool: 0 or 1).
+    pub(super) fn as_int(self) -> Option<i64> {
+        match self.repr {
+            Repr::Int(value) if !self.ty.is_pointer() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of a float constant.
+    pub(super) fn as_float(self) -> Option<f64> {
+        match self.repr {
+            Repr::Float(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    /// The value belongs to the place where it is computed: it is no constant and no argument.
+    pub(super) fn is_local(self) -> bool {
+        matches!(self.repr, Repr::Name(_))
+    }
+
+    pub(super) fn is_false(self) -> bool {
+        self.ty == Ty::I1 && self.as_int() == Some(0)
+    }
+
+    pub(super) fn is_true(self) -> bool {
+        self.ty == Ty::I1 && self.as_int() == Some(1)
+    }
+
+    /// The operand as it stands in an instruction.
+    pub(super) fn text(self) -> String {
+        match self.repr {
+            Repr::Name(n) => format!("%v{n}"),
+            Repr::Arg(n) => format!("%a{n}"),
+            Repr::SharedBase => format!("@{SHARED}"),
+            Repr::Arena => format!("@{ARENA}"),
+            Repr::Int(v) if self.ty == Ty::I1 => (if v != 0 { "true" } else { "false" }).to_owned(),
+            Repr::Int(0) if self.ty.is_pointer() => "null".to_owned(),
+            Repr::Int(v) if self.ty.is_pointer() => format!("inttoptr (i64 {v} to {})", self.ty.llvm()),
+            Repr::Int(v) => v.to_string(),
+            Repr::Float(bits) => float_text(self.ty, f64::from_bits(bits)),
+        }
+    }
+
+    /// Type and operand.
+    pub(super) fn typed(self) -> String {
+        format!("{} {}", self.ty.llvm(), self.text())
+    }
+}
+
+/// The name of the module's shared memory.
+pub(super) const SHARED: &str = "kiln_shared";
+/// The name of the part of it that large exchanges use.
+pub(super) const ARENA: &str = "kiln_arena";
+
+fn float_text(ty: Ty, value: f64) -> String {
+    match ty {
+        Ty::F16 => format!("0xH{:04X}", half::f16::from_f64(value).to_bits()),
+        Ty::BF16 => format!("0xR{:04X}", half::bf16::from_f64(value).to_bits()),
+        _ => format!("0x{:016X}", value.to_bits()),
+    }
+}
+
+fn wrap(ty: Ty, value: i64) -> i64 {
+    match ty.bits() {
+        1 => value & 1,
+        64 => value,
+        bits => (value << (64 - bits)) >> (64 - bits),
+    }
+}
+
+fn unsigned(ty: Ty, value: i64) -> u64 {
+    if ty.bits() == 64 { value as u64 } else { value as u64 & ((1 << ty.bits()) - 1) }
+}
+
+/// A basic block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Label(u32);
+
+/// A phi whose incoming values are still to come.
+#[derive(Debug)]
+pub(super) struct OpenPhi {
+    line: usize,
+    name: u32,
+    ty: Ty,
+}
+
+/// The body being written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    lines: Vec<String>,
+    /// Instructions at the head of the entry block: thread coordinates and what they need.
+    prologue: Vec<String>,
+    in_prologue: bool,
+    values: u32,
+    labels: u32,
+    current: Label,
+    /// Number of the metadata node of the current source line.
+    pub(super) location: Option<u32>,
+    declarations: std::collections::BTreeSet<String>,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Writer {
+            lines: Vec::new(),
+            prologue: Vec::new(),
+            in_prologue: false,
+            values: 0,
+            labels: 1,
+            current: Label(0),
+            location: None,
+            declarations: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// The text of the body and the declarations it needs.
+    pub(super) fn finish(self) -> (String, String) {
+        let mut body = String::from("b0:\n");
+        for line in self.prologue.iter().chain(&self.lines) {
+            body.push_str(line);
+            body.push('\n');
+        }
+        let mut declarations = String::new();
+        for line in &self.declarations {
+            let _ = writeln!(declarations, "declare {line}");
+        }
+        (body, declarations)
+    }
+
+    /// Runs `f` with instructions going to the head of the function, where they dominate everything. Operands must be
+    /// arguments, constants or other values of the prologue.
+    pub(super) fn at_entry<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = std::mem::replace(&mut self.in_prologue, true);
+        let result = f(self);
+        self.in_prologue = outer;
+        result
+    }
+
+    fn push(&mut self, line: String) {
+        if self.in_prologue { self.prologue.push(line) } else { self.lines.push(line) }
+    }
+
+    fn debug(&self) -> String {
+        match self.location {
+            Some(node) if !self.in_prologue => format!(", !dbg !{node}"),
+            _ => String::new(),
+        }
+    }
+
+    /// An instruction with a result.
+    pub(super) fn value(&mut self, ty: Ty, instruction: &str) -> Val {
+        let name = self.values;
+        self.values += 1;
+        let line = format!("  %v{name} = {instruction}{}", self.debug());
+        self.push(line);
+        Val { ty, repr: Repr::Name(name) }
+    }
+
+    /// An instruction without a result.
+    pub(super) fn effect(&mut self, instruction: &str) {
+        let line = format!("  {instruction}{}", self.debug());
+        self.push(line);
+    }
+
+    // ---- blocks ----
+
+    pub(super) fn new_label(&mut self) -> Label {
+        self.labels += 1;
+        Label(self.labels - 1)
+    }
+
+    pub(super) fn current(&self) -> Label {
+        self.current
+    }
+
+    pub(super) fn start(&mut self, label: Label) {
+        self.lines.push(format!("b{}:", label.0));
+        self.current = label;
+    }
+
+    pub(super) fn jump(&mut self, to: Label) {
+        self.effect(&format!("br label %b{}", to.0));
+    }
+
+    pub(super) fn branch(&mut self, cond: Val, then: Label, otherwise: Label) {
+        self.effect(&format!("br i1 {}, label %b{}, label %b{}", cond.text(), then.0, otherwise.0));
+    }
+
+    pub(super) fn phi(&mut self, ty: Ty, incoming: &[(Val, Label)]) -> Val {
+        let text = phi_text(ty, incoming);
+        self.value(ty, &text)
+    }
+
+    pub(super) fn open_phi(&mut self, ty: Ty) -> (Val, OpenPhi) {
+        let value = self.value(ty, "");
+        let Repr::Name(name) = value.repr else { unreachable!("instructions have names") };
+        (value, OpenPhi { line: self.lines.len() - 1, name, ty })
+    }
+
+    pub(super) fn close_phi(&mut self, phi: OpenPhi, incoming: &[(Val, Label)]) {
+        self.lines[phi.line] = format!("  %v{} = {}", phi.name, phi_text(phi.ty, incoming));
+    }
+
+    // ---- integers ----
+
+    fn binary(&mut self, op: &str, a: Val, b: Val) -> Val {
+        debug_assert_eq!(a.ty, b.ty, "{op} of {a:?} and {b:?}");
+        let text = format!("{op} {} {}, {}", a.ty.llvm(), a.text(), b.text());
+        self.value(a.ty, &text)
+    }
+
+    pub(super) fn add(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x.wrapping_add(y)),
+            (Some(0), _) => b,
+            (_, Some(0)) => a,
+            _ => self.binary("add", a, b),
+        }
+    }
+
+    /// A sum that does not wrap, as index arithmetic never does.
+    pub(super) fn add_nsw(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x.wrapping_add(y)),
+            (Some(0), _) => b,
+            (_, Some(0)) => a,
+            _ => self.binary("add nsw", a, b),
+        }
+    }
+
+    pub(super) fn sub(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x.wrapping_sub(y)),
+            (_, Some(0)) => a,
+            _ => self.binary("sub", a, b),
+        }
+    }
+
+    pub(super) fn mul(&mut self, a: Val, b: Val) -> Val {
+        self.mul_as("mul", a, b)
+    }
+
+    pub(super) fn mul_nsw(&mut self, a: Val, b: Val) -> Val {
+        self.mul_as("mul nsw", a, b)
+    }
+
+    fn mul_as(&mut self, op: &str, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x.wrapping_mul(y)),
+            (Some(0), _) | (_, Some(1)) => a,
+            (_, Some(0)) | (Some(1), _) => b,
+            _ => self.binary(op, a, b),
+        }
+    }
+
+    pub(super) fn and(&mut self, a: Val, b: Val) -> Val {
+        let ones = wrap(a.ty, -1);
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x & y),
+            (Some(0), _) => a,
+            (_, Some(0)) => b,
+            (Some(x), _) if x == ones => b,
+            (_, Some(y)) if y == ones => a,
+            _ if a == b => a,
+            _ => self.binary("and", a, b),
+        }
+    }
+
+    pub(super) fn or(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x | y),
+            (Some(0), _) => b,
+            (_, Some(0)) => a,
+            _ if a == b => a,
+            _ => self.binary("or", a, b),
+        }
+    }
+
+    /// An `or` of numbers without common bits, which LLVM may also read as a sum.
+    pub(super) fn or_disjoint(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(0), _) => b,
+            (_, Some(0)) => a,
+            _ => self.binary("or disjoint", a, b),
+        }
+    }
+
+    pub(super) fn xor(&mut self, a: Val, b: Val) -> Val {
+        match (a.as_int(), b.as_int()) {
+            (Some(x), Some(y)) => Val::int(a.ty, x ^ y),
+            (Some(0), _) => b,
+            (_, Some(0)) => a,
+            _ => self.binary("xor", a, b),
+        }
+    }
+
+    pub(super) fn not(&mut self, a: Val) -> Val {
+        self.xor(a, Val::int(a.ty, -1))
+    }
+
+    /// `a << bits`, for a constant below the width.
+    pub(super) fn shl(&mut self, a: Val, bits: u32) -> Val {
+        match a.as_int() {
+            Some(x) => Val::int(a.ty, x << bits),
+            None if bits == 0 => a,
+            None => self.binary("shl", a, Val::int(a.ty, i64::from(bits))),
+        }
+    }
+
+    /// Logical `a >> bits`, for a constant below the width.
+    pub(super) fn lshr(&mut self, a: Val, bits: u32) -> Val {
+        match a.as_int() {
+            Some(x) => Val::int(a.ty, (unsigned(a.ty, x) >> bits) as i64),
+            None if bits == 0 => a,
+            None => self.binary("lshr", a, Val::int(a.ty, i64::from(bits))),
+        }
+    }
+
+    /// Any two-operand instruction without folding.
+    pub(super) fn raw(&mut self, op: &str, a: Val, b: Val) -> Val {
+        self.binary(op, a, b)
+    }
+
+    pub(super) fn icmp(&mut self, predicate: &str, a: Val, b: Val) -> Val {
+        debug_assert_eq!(a.ty, b.ty, "icmp {predicate} of {a:?} and {b:?}");
+        if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
+            let (ux, uy) = (unsigned(a.ty, x), unsigned(b.ty, y));
+            return Val::bool(match predicate {
+                "eq" => x == y,
+                "ne" => x != y,
+                "slt" => x < y,
+                "sle" => x <= y,
+                "sgt" => x > y,
+                "sge" => x >= y,
+                "ult" => ux < uy,
+                "ule" => ux <= uy,
+                "ugt" => ux > uy,
+                _ => ux >= uy,
+            });
+        }
+        let text = format!("icmp {predicate} {} {}, {}", a.ty.llvm(), a.text(), b.text());
+        self.value(Ty::I1, &text)
+    }
+
+    pub(super) fn fcmp(&mut self, predicate: &str, a: Val, b: Val) -> Val {
+        let text = format!("fcmp {predicate} {} {}, {}", a.ty.llvm(), a.text(), b.text());
+        self.value(Ty::I1, &text)
+    }
+
+    pub(super) fn select(&mut self, cond: Val, a: Val, b: Val) -> Val {
+        if cond.is_true() || a == b {
+            return a;
+        }
+        if cond.is_false() {
+            return b;
+        }
+        let text = format!("select i1 {}, {}, {}", cond.text(), a.typed(), b.typed());
+        self.value(a.ty, &text)
+    }
+
+    /// A conversion instruction (`zext`, `fptrunc`, ..).
+    pub(super) fn cast(&mut self, op: &str, a: Val, to: Ty) -> Val {
+        if let Some(x) = a.as_int() {
+            match op {
+                "zext" | "zext nneg" => return Val::int(to, unsigned(a.ty, x) as i64),
+                "sext" if a.ty == Ty::I1 => return Val::int(to, -x),
+                "sext" | "trunc" => return Val::int(to, x),
+                _ => {}
+            }
+        }
+        let text = format!("{op} {} to {}", a.typed(), to.llvm());
+        self.value(to, &text)
+    }
+
+    /// The same bits as another type of the same width; pointers count as 64-bit integers.
+    pub(super) fn bitcast(&mut self, a: Val, to: Ty) -> Val {
+        match (a.ty.is_pointer(), to.is_pointer()) {
+            _ if a.ty == to => a,
+            (true, _) => {
+                let bits = self.cast("ptrtoint", a, Ty::I64);
+                self.bitcast(bits, to)
+            }
+            (_, true) => {
+                let bits = self.bitcast(a, Ty::I64);
+                self.cast("inttoptr", bits, to)
+            }
+            _ => self.cast("bitcast", a, to),
+        }
+    }
+
+    /// Sign extension or truncation to another integer type.
+    pub(super) fn resize_signed(&mut self, a: Val, to: Ty) -> Val {
+        match a.ty.bits().cmp(&to.bits()) {
+            std::cmp::Ordering::Equal => a,
+            std::cmp::Ordering::Less => self.cast("sext", a, to),
+            std::cmp::Ordering::Greater => self.cast("trunc", a, to),
+        }
+    }
+
+    /// Extension or truncation to another integer type.
+    pub(super) fn cast_int(&mut self, a: Val, to: Ty, signed: bool) -> Val {
+        if signed || a.ty.bits() >= to.bits() { self.resize_signed(a, to) } else { self.cast("zext", a, to) }
+    }
+
+    // ---- memory, calls ----
+
+    /// `pointer + index` elements of `elem_bytes`.
+    pub(super) fn offset(&mut self, pointer: Val, index: Val, elem_bytes: u32) -> Val {
+        match index.as_int() {
+            Some(0) => pointer,
+            Some(i) => {
+                let text = format!("getelementptr i8, {}, i64 {}", pointer.typed(), i.wrapping_mul(i64::from(elem_bytes)));
+                self.value(pointer.ty, &text)
+            }
+            None => {
+                let text = format!("getelementptr [{elem_bytes} x i8], {}, {}", pointer.typed(), index.typed());
+                self.value(pointer.ty, &text)
+            }
+        }
+    }
+
+    pub(super) fn call(&mut self, result: Ty, name: &str, args: &[Val]) -> Val {
+        self.call_with(result, "", name, args)
+    }
+
+    /// A call whose result has attributes (`range(..)`).
+    pub(super) fn call_with(&mut self, result: Ty, attributes: &str, name: &str, args: &[Val]) -> Val {
+        let text = self.call_text(result.llvm(), attributes, name, args);
+        self.value(result, &text)
+    }
+
+    /// Declares an external function.
+    pub(super) fn declare(&mut self, declaration: &str) {
+        self.declarations.insert(declaration.to_owned());
+    }
+
+    pub(super) fn call_void(&mut self, name: &str, args: &[Val]) {
+        let text = self.call_text("void", "", name, args);
+        self.effect(&text);
+    }
+
+    fn call_text(&mut self, result: &str, attributes: &str, name: &str, args: &[Val]) -> String {
+        let types: Vec<&str> = args.iter().map(|a| a.ty.llvm()).collect();
+        self.declarations.insert(format!("{result} @{name}({})", types.join(", ")));
+        let operands: Vec<String> = args.iter().map(|a| a.typed()).collect();
+        format!("call {attributes} {result} @{name}({})", operands.join(", "))
+    }
+
+    /// Inline PTX with results of the given types. `attributes` is one of the groups of [`attribute_groups`].
+    pub(super) fn asm(&mut self, results: &[Ty], attributes: Asm, ptx: &str, constraints: &str, args: &[Val]) -> Vec<Val> {
+        let operands: Vec<String> = args.iter().map(|a| a.typed()).collect();
+        let result_text = match results {
+            [] => "void".to_owned(),
+            [one] => one.llvm().to_owned(),
+            many => format!("{{{}}}", many.iter().map(|t| t.llvm()).collect::<Vec<_>>().join(", ")),
+        };
+        let call = format!(
+            "call {result_text} asm {}\"{}\", \"{constraints}\"({}) #{}",
+            if attributes == Asm::Pure { "" } else { "sideeffect " },
+            ptx.replace('\\', "\\5C").replace('"', "\\22").replace('\n', "\\0A"),
+            operands.join(", "),
+            attributes as u32,
+        );
+        match results {
+            [] => {
+                self.effect(&call);
+                Vec::new()
+            }
+            [one] => vec![self.value(*one, &call)],
+            many => {
+                let name = self.values;
+                self.values += 1;
+                let line = format!("  %v{name} = {call}{}", self.debug());
+                self.push(line);
+                let parts = many.iter().enumerate();
+                parts.map(|(i, &ty)| self.value(ty, &format!("extractvalue {result_text} %v{name}, {i}"))).collect()
+            }
+        }
+    }
+}
+
+/// What inline PTX does, as a function attribute group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asm {
+    /// A function of its operands.
+    Pure = 1,
+    /// Reads or writes memory.
+    Memory = 2,
+}
+
+/// The attribute groups that calls of inline PTX refer to.
+pub(super) fn attribute_groups() -> &'static str {
+    "attributes #1 = { nounwind memory(none) }\nattributes #2 = { nounwind }\n"
+}
+
+fn phi_text(ty: Ty, incoming: &[(Val, Label)]) -> String {
+    let parts: Vec<String> = incoming.iter().map(|(v, l)| format!("[ {}, %b{} ]", v.text(), l.0)).collect();
+    format!("phi {} {}", ty.llvm(), parts.join(", "))
+}

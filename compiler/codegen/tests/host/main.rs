@@ -1,0 +1,7 @@
+//! The host back end end to end: Tile IR built by hand, compiled, loaded, run on real memory, compared with references in f64.
+
+mod control;
+mod elementwise;
+mod harness;
+mod memory;
+mod rows;

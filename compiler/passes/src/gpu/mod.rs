@@ -1,0 +1,31 @@
+//! Passes that run only for the GPU: they give every tile a layout.
+//!
+//! [`assign_layouts`] is `coalesce` followed by `propagate`: memory operations get blocked layouts made for wide, coalesced
+//! accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
+
+mod access;
+mod coalesce;
+mod facts;
+mod propagate;
+mod rules;
+
+use kiln_ir::Function;
+
+pub use access::{Access, access_of};
+pub use facts::{Facts, Lanes, ViewFacts};
+
+/// What layout assignment did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LayoutStats {
+    /// `ConvertLayout` instructions left.
+    pub conversions: u32,
+    /// Those of them that go through shared memory.
+    pub through_shared: u32,
+}
+
+/// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
+pub fn assign_layouts(func: &mut Function, warps: u32) -> LayoutStats {
+    let facts = Facts::of(func);
+    let coalesced = coalesce::layouts(func, &facts, warps);
+    propagate::run(func, &facts, coalesced)
+}
