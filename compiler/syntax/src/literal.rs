@@ -100,7 +100,7 @@ pub(crate) fn unknown_character(ch: char, span: Span) -> Diagnostic {
         .primary(span, "not part of the language");
     let (advice, replacement) = match ch {
         '\'' => return single_quote(span),
-        '@' => ("a matrix product is `dot(a, b)`", ""),
+        '@' => ("a matrix product is `dot(a, b)`, an attribute `#[tune(..)]`", ""),
         '~' => ("the bitwise complement is `!x`", "!"),
         '$' => ("kernel files have no macro variables", ""),
         '`' => ("names are written without quotes", ""),

@@ -52,7 +52,13 @@ fn parse_with_layout(mut tokens: Tokens, mut diagnostics: Diagnostics, text: &st
     let sound = |lo: u32| unbalanced.doubtful_from.is_none_or(|first| lo < first);
     diagnostics.extend(reported.into_iter().filter(|d| d.span().is_none_or(|s| sound(s.lo))));
     let mut lists = HashSet::new();
+    let mut last = None;
     for u in unexpected {
+        // A body behind an error in its head is no second one.
+        let follows = last.replace(u.at).is_some_and(|last| last + 1 == u.at);
+        if follows && tokens.tokens.get(u.at) == Some(&Token::OpenBrace) {
+            continue;
+        }
         // Of several errors in one parenthesis or bracket, the later ones mostly follow from the first.
         if let Some(list) = enclosing_list(&tokens, u.at)
             && !lists.insert(list)

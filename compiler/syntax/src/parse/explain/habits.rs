@@ -17,8 +17,13 @@ const RULES: &[Rule] = &[
     power,
     ternary,
     word_operator,
+    named_by_colon,
     assignment_as_value,
     reference,
+    value_before_if,
+    if_let,
+    comprehension,
+    block_as_value,
     if_as_operand,
     closure_place,
     no_fields,
@@ -266,6 +271,66 @@ fn word_operator(site: &Site<'_>) -> Option<Diagnostic> {
         }
     }
     None
+}
+
+/// `sum(x, axis: 1)`.
+fn named_by_colon(site: &Site<'_>) -> Option<Diagnostic> {
+    let argument =
+        matches!(site.enclosing(), Some((_, Token::OpenParen))) && matches!(site.token(-2)?, Token::Comma | Token::OpenParen);
+    (argument && site.is(0, &Token::Colon) && site.is_name(-1) && site.expects_operator()).then(|| {
+        site.error(codes::FOREIGN_OPERATOR, "arguments are named with `=`", "expected `=`").suggest(
+            "write `=`",
+            site.span(),
+            " =",
+        )
+    })
+}
+
+/// `a if c else b`.
+fn value_before_if(site: &Site<'_>) -> Option<Diagnostic> {
+    if !site.is(0, &Token::If) || !site.expects_operator() {
+        return None;
+    }
+    let otherwise = (1..).map(|o| site.token(o)).find(|t| matches!(t, None | Some(Token::Else | Token::Semi | Token::OpenBrace)));
+    (otherwise == Some(Some(&Token::Else))).then(|| {
+        site.error(codes::FOREIGN_OPERATOR, "the condition comes before the value", "an operator is expected here")
+            .help("write `if c { a } else { b }` for a scalar condition, `select(c, a, b)` for a tile")
+    })
+}
+
+/// `if let p = x`.
+fn if_let(site: &Site<'_>) -> Option<Diagnostic> {
+    let head = site.is(-1, &Token::If) || site.is(-1, &Token::While);
+    (head && site.is(0, &Token::Let)).then(|| {
+        site.error(codes::FOREIGN_OPERATOR, "there are no patterns in conditions", "a condition is a value of type bool")
+            .help("whether a parameter is there is asked by `x.is_some()`")
+    })
+}
+
+/// `[i for i in x]`.
+fn comprehension(site: &Site<'_>) -> Option<Diagnostic> {
+    (site.is(0, &Token::For) && matches!(site.enclosing(), Some((_, Token::OpenBracket | Token::OpenParen)))).then(|| {
+        site.error(codes::FOREIGN_OPERATOR, "there are no comprehensions", "a loop is a statement")
+            .help("compute with whole tiles: `arange(0, N) * 2`")
+    })
+}
+
+/// `let a = { .. };`, `Point { x: 1 }`.
+fn block_as_value(site: &Site<'_>) -> Option<Diagnostic> {
+    if !site.is(0, &Token::OpenBrace) || site.expects("{") {
+        return None;
+    }
+    let message = if site.is_name(-1) && site.expects_operator() {
+        "there are no struct literals"
+    } else if site.expects_operand() && !matches!(site.token(-1), Some(Token::If | Token::While | Token::In)) {
+        "a block is no value"
+    } else {
+        return None;
+    };
+    Some(
+        site.error(codes::FOREIGN_OPERATOR, message, "not allowed here")
+            .help("bundle values in a tuple: `(a, b)`; code that computes one value is a `fn`"),
+    )
 }
 
 /// `if a = b {`, `f(a.x = 1)`.

@@ -10,6 +10,7 @@ type Rule = fn(&Site<'_>) -> Option<Diagnostic>;
 const RULES: &[Rule] = &[
     stray_documentation,
     dangling_attribute,
+    bare_attribute,
     glued_default,
     double_colon_index,
     kernel_result,
@@ -19,6 +20,8 @@ const RULES: &[Rule] = &[
     missing_type,
     default_comparison,
     let_without_value,
+    names_without_parentheses,
+    semicolon_before_body,
     missing_body,
     type_brackets,
     branch_without_braces,
@@ -74,6 +77,19 @@ fn dangling_attribute(site: &Site<'_>) -> Option<Diagnostic> {
         ),
         _ => None,
     }
+}
+
+/// `#tune(..)`.
+fn bare_attribute(site: &Site<'_>) -> Option<Diagnostic> {
+    (site.is(-1, &Token::Hash) && site.is_name(0)).then(|| {
+        let diagnostic = site.error(codes::UNEXPECTED_TOKEN, "an attribute stands in brackets", "expected `[`");
+        match site.found() {
+            Some(Token::Ident(name)) if &**name == "include" => {
+                diagnostic.help("other files are imported with `use path::to::file;`")
+            }
+            _ => diagnostic.help("write `#[tune(..)]`"),
+        }
+    })
 }
 
 /// `x: tensor<T, [N]>= v`.
@@ -200,7 +216,8 @@ fn mut_place(site: &Site<'_>) -> Option<Diagnostic> {
     if !site.is(0, &Token::Mut) && !site.is(-1, &Token::Mut) {
         return None;
     }
-    if site.is(0, &Token::Mut) && site.expects("name") && !site.expects_type() && !site.expects_operand() {
+    let parameter = site.is(0, &Token::Mut) && !site.is(-1, &Token::Mut);
+    if parameter && site.expects("name") && !site.expects_type() && !site.expects_operand() {
         return Some(
             site.error(codes::MUT_PLACE, "`mut` belongs to the type of a parameter", "not in front of the name")
                 .help("write `x: mut tensor<T, [N]>`; scalar parameters cannot change: copy one with `let mut`"),
@@ -271,6 +288,25 @@ fn let_without_value(site: &Site<'_>) -> Option<Diagnostic> {
         })
 }
 
+/// `let a, b = x;`.
+fn names_without_parentheses(site: &Site<'_>) -> Option<Diagnostic> {
+    (site.is(0, &Token::Comma) && site.is(-2, &Token::Let) && site.expects("=")).then(|| {
+        site.error(codes::UNEXPECTED_TOKEN, "several names stand in parentheses", "expected `:` or `=`")
+            .help("write `let (a, b) = ..;`")
+    })
+}
+
+/// `requires N > 0; {`.
+fn semicolon_before_body(site: &Site<'_>) -> Option<Diagnostic> {
+    (site.is(0, &Token::Semi) && site.is(1, &Token::OpenBrace) && site.expects("{")).then(|| {
+        site.error(codes::STRAY_SEMICOLON, "no `;` stands between a head and its body", "expected `{`").suggest(
+            "remove it",
+            site.span(),
+            "",
+        )
+    })
+}
+
 /// A head of an item without a body.
 fn missing_body(site: &Site<'_>) -> Option<Diagnostic> {
     let head = site.expects("{") && site.expects("requires") && !site.expects_operand();
@@ -311,7 +347,7 @@ fn branch_without_braces(site: &Site<'_>) -> Option<Diagnostic> {
                 match what {
                     "if" => "if cond { .. }",
                     "while" => "while cond { .. }",
-                    "for" => "for i in 0..n { .. }",
+                    "for" => "for i in 0..n { .. }`, or with a step `for i in (0..n).step_by(s) { .. }",
                     _ => "else { .. }",
                 }
             )),
@@ -376,6 +412,7 @@ fn missing_comma(site: &Site<'_>) -> Option<Diagnostic> {
         _ => in_generics(site),
     };
     let type_list = site.expects(">") && site.expects("?");
+    let list = list || site.expects("}") && !site.expects_operator();
     let starts_entry = type_list && site.is(0, &Token::OpenBracket)
         || matches!(
             site.found()?,
