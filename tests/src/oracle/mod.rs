@@ -147,6 +147,22 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Where two memories of one layout differ: buffer, element and both values. One NaN is as good as another; zeros of different sign differ.
+    pub fn differences(&self, other: &Memory) -> Vec<(usize, usize, Lane, Lane)> {
+        let same = |a: Lane, b: Lane| match (a, b) {
+            (Lane::Float(a), Lane::Float(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+            (a, b) => a == b,
+        };
+        let mut list = Vec::new();
+        for (number, (a, b)) in self.buffers.iter().zip(&other.buffers).enumerate() {
+            let pairs = a.lanes.iter().zip(&b.lanes).enumerate();
+            list.extend(pairs.filter(|(_, (x, y))| !same(**x, **y)).map(|(at, (x, y))| (number, at, *x, *y)));
+        }
+        list
+    }
+}
+
 impl Launch {
     /// Runs the module's kernel on the memory, program ids in order, axis 0 fastest.
     ///
