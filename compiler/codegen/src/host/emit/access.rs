@@ -18,7 +18,12 @@ pub(crate) struct Address {
     /// Lanes that may be touched, besides the nest's own mask; absent when all may.
     valid: Option<Lv>,
     elem: Elem,
+    /// Bytes of the tile along the lanes, for contiguous accesses to tensors.
+    row_bytes: Option<i64>,
 }
+
+/// From this many bytes on, rows are worth fetching ahead of their turn.
+const ROW_BYTES: i64 = 4096;
 
 enum Along {
     Nothing,
@@ -50,7 +55,7 @@ impl Emitter<'_> {
         for (c, stride) in parts {
             self.along(n, &mut base, &mut along, c, self.const_lv(stride), bytes);
         }
-        Address { base, lanes: along, valid: None, elem: buffer.elem }
+        Address { base, lanes: along, valid: None, elem: buffer.elem, row_bytes: None }
     }
 
     /// Adds one dimension's coordinate to an address.
@@ -216,7 +221,11 @@ impl Emitter<'_> {
         if let Some(ok) = uniform_ok {
             valid = self.and(n, valid, ok);
         }
-        Ok(Address { base, lanes: along, valid, elem: view.elem })
+        let row_bytes = access.index.iter().rev().find_map(|i| match i {
+            SliceIndex::Span { len, .. } => Some(i64::from(*len) * i64::from(bytes)),
+            _ => None,
+        });
+        Ok(Address { base, lanes: along, valid, elem: view.elem, row_bytes })
     }
 
     /// The address behind a pointer tile.
@@ -238,14 +247,14 @@ impl Emitter<'_> {
                 let (mut base, mut along) = (base, Along::Nothing);
                 let one = self.const_lv(1);
                 self.along(n, &mut base, &mut along, c, one, elem.bytes());
-                return Ok(Address { base, lanes: along, valid: None, elem });
+                return Ok(Address { base, lanes: along, valid: None, elem, row_bytes: None });
             }
         }
         let value = self.eval(n, ptr, coords)?;
         if self.b.lanes(value.v) == 1 {
-            return Ok(Address { base: value, lanes: Along::Nothing, valid: None, elem });
+            return Ok(Address { base: value, lanes: Along::Nothing, valid: None, elem, row_bytes: None });
         }
-        Ok(Address { base: value, lanes: Along::Pointers(value), valid: None, elem })
+        Ok(Address { base: value, lanes: Along::Pointers(value), valid: None, elem, row_bytes: None })
     }
 
     /// The address of any place.
@@ -313,7 +322,16 @@ impl Emitter<'_> {
             Along::Contiguous => {
                 let lanes = n.lanes;
                 match valid {
-                    None => self.combine(n, &[base], |e, p| e.b.load(e.b.vec(mem, lanes), p[0], align)),
+                    None => {
+                        let ahead = address.row_bytes.filter(|&bytes| n.full && n.fetch_ahead && bytes >= ROW_BYTES);
+                        self.combine(n, &[base], |e, p| {
+                            if let Some(bytes) = ahead {
+                                let next = e.b.offset(p[0], bytes);
+                                e.b.prefetch(next);
+                            }
+                            e.b.load(e.b.vec(mem, lanes), p[0], align)
+                        })
+                    }
                     Some(ok) => {
                         let level = ok.level.max(base.level);
                         let v = self.at_level(n, level, |e, _| {

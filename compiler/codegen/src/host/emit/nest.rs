@@ -99,6 +99,8 @@ pub(crate) struct Nest {
     /// Lanes that exist, in the masked rest of an extent that is no multiple of the lanes.
     pub mask: Option<Val>,
     limits: Vec<Limit>,
+    /// Long contiguous loads fetch what lies one row further ahead: the next program's row, as a rule.
+    pub fetch_ahead: bool,
 }
 
 impl Nest {
@@ -113,6 +115,7 @@ impl Nest {
             lane_level: usize::MAX,
             mask: None,
             limits: Vec::new(),
+            fetch_ahead: false,
         }
     }
 
@@ -271,6 +274,7 @@ impl Emitter<'_> {
         }
         let mut g = GroupNest::new(self, group, shape)?;
         let mut nest = Nest::new(shape.lanes);
+        nest.fetch_ahead = shape.busy;
         let outer: Vec<usize> =
             (0..group.shape.len()).filter(|&a| Some(a) != shape.axis && Some(a) != group.reduce_axis).collect();
         let mut coords: Coords = group.shape.iter().map(|_| Coord::Const(0)).collect();

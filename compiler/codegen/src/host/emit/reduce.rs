@@ -49,6 +49,17 @@ impl Reduction {
     fn width(&self) -> usize {
         self.args.len()
     }
+
+    /// A float maximum or minimum: accumulated by plain comparisons, with a flag a lane for "a NaN was seen". Testing for NaN in every step of the
+    /// chain would cost twice as much.
+    fn flagged(&self) -> bool {
+        matches!(self.combine, Combine::Max | Combine::Min) && self.elems[0].scalar().is_some_and(ScalarType::is_float)
+    }
+
+    /// LLVM values an accumulator consists of.
+    fn acc_width(&self) -> usize {
+        self.width() + usize::from(self.flagged())
+    }
 }
 
 impl Emitter<'_> {
@@ -226,6 +237,37 @@ impl Emitter<'_> {
         Err(CodegenError::internal("a combine block without a yield"))
     }
 
+    /// An accumulator before the first element.
+    fn fresh_acc(&self, r: &Reduction, lanes: u32) -> Vec<Val> {
+        let mut acc: Vec<Val> = match self.neutral(r.combine, &r.elems) {
+            Some(neutral) => neutral.iter().map(|&v| self.b.splat(v, lanes)).collect(),
+            None => r.elems.iter().map(|&e| self.b.zero(self.b.vec(self.reg_ty(e), lanes))).collect(),
+        };
+        if r.flagged() {
+            acc.push(self.b.zero(self.b.vec(self.b.i1(), lanes)));
+        }
+        acc
+    }
+
+    /// Folds a tuple into an accumulator.
+    fn accumulate(&mut self, r: &Reduction, acc: &[Val], x: &[Val]) -> Result<Vec<Val>, CodegenError> {
+        if !r.flagged() {
+            return self.combine_tuples(r.inst, r.combine, &r.elems, acc, x);
+        }
+        let pred = if r.combine == Combine::Max { FloatPred::LLVMRealOGT } else { FloatPred::LLVMRealOLT };
+        let value = self.b.select(self.b.fcmp(pred, acc[0], x[0]), acc[0], x[0]);
+        let nan = self.b.or(acc[1], self.b.fcmp(FloatPred::LLVMRealUNO, x[0], x[0]));
+        Ok(vec![value, nan])
+    }
+
+    /// The tuple an accumulator stands for.
+    fn settle(&self, r: &Reduction, acc: &[Val]) -> Vec<Val> {
+        if !r.flagged() {
+            return acc.to_vec();
+        }
+        vec![self.b.select(acc[1], self.b.float(self.b.ty(acc[0]), f64::NAN), acc[0])]
+    }
+
     // ---- along the lanes ----
 
     /// Accumulators at the start of the lane loop: for each reduction, per copy a vector an operand; for ordered ones a flag and a scalar an operand.
@@ -236,9 +278,8 @@ impl Emitter<'_> {
                 accs.push(self.b.const_bool(false));
                 accs.extend(r.elems.iter().map(|&e| self.b.zero(self.reg_ty(e))));
             } else {
-                let Some(neutral) = self.neutral(r.combine, &r.elems) else { unreachable!("closures along lanes are ordered") };
                 for _ in 0..copies {
-                    accs.extend(neutral.iter().map(|&v| self.b.splat(v, n.lanes)));
+                    accs.extend(self.fresh_acc(r, n.lanes));
                 }
             }
         }
@@ -300,10 +341,11 @@ impl Emitter<'_> {
                 continue;
             }
             let stride = if g.vector.axis.is_none() { 1 } else { unroll };
+            let width = r.acc_width();
             for (chunk, tuple) in std::mem::take(&mut folded[i]).into_iter().enumerate() {
                 let from = at + copies[chunk] * width;
                 let acc = accs[from..from + width].to_vec();
-                let combined = self.combine_tuples(r.inst, r.combine, &r.elems, &acc, &tuple)?;
+                let combined = self.accumulate(r, &acc, &tuple)?;
                 for k in 0..width {
                     accs[from + k] = match n.mask {
                         Some(mask) => self.b.select(mask, combined[k], acc[k]),
@@ -379,9 +421,10 @@ impl Emitter<'_> {
                 tuple = accs[at + 1..at + 1 + width].to_vec();
                 at += 1 + width;
             } else {
-                tuple = accs[at..at + width].to_vec();
+                let width = r.acc_width();
+                tuple = self.settle(&r, &accs[at..at + width]);
                 for copy in 1..copies {
-                    let other = accs[at + copy * width..at + (copy + 1) * width].to_vec();
+                    let other = self.settle(&r, &accs[at + copy * width..at + (copy + 1) * width]);
                     tuple = self.combine_tuples(r.inst, r.combine, &r.elems, &tuple, &other)?;
                 }
                 at += copies * width;
@@ -420,10 +463,7 @@ impl Emitter<'_> {
         let mut accs = Vec::new();
         for _ in 0..copies {
             for r in &g.reductions {
-                match self.neutral(r.combine, &r.elems) {
-                    Some(neutral) => accs.extend(neutral.iter().map(|&v| self.b.splat(v, n.lanes))),
-                    None => accs.extend(r.elems.iter().map(|&e| self.b.zero(self.b.vec(self.reg_ty(e), n.lanes)))),
-                }
+                accs.extend(self.fresh_acc(r, n.lanes));
             }
         }
         accs
@@ -439,7 +479,7 @@ impl Emitter<'_> {
         first: Val,
         mut accs: Vec<Val>,
     ) -> Result<Vec<Val>, CodegenError> {
-        let total: usize = g.reductions.iter().map(Reduction::width).sum();
+        let total: usize = g.reductions.iter().map(Reduction::acc_width).sum();
         let mut at = copy * total;
         let mut tuples: Vec<Vec<Val>> = Vec::new();
         for r in &g.reductions {
@@ -453,9 +493,9 @@ impl Emitter<'_> {
         }
         self.point_roots(n, g, coords)?;
         for (r, tuple) in g.reductions.clone().iter().zip(tuples) {
-            let width = r.width();
+            let width = r.acc_width();
             let acc = accs[at..at + width].to_vec();
-            let combined = self.combine_tuples(r.inst, r.combine, &r.elems, &acc, &tuple)?;
+            let combined = self.accumulate(r, &acc, &tuple)?;
             let closure = matches!(r.combine, Combine::Region(_));
             for k in 0..width {
                 accs[at + k] = if closure { self.b.select(first, tuple[k], combined[k]) } else { combined[k] };
@@ -475,15 +515,17 @@ impl Emitter<'_> {
         copy: usize,
         accs: &[Val],
     ) -> Result<(), CodegenError> {
-        let total: usize = g.reductions.iter().map(Reduction::width).sum();
+        let total: usize = g.reductions.iter().map(Reduction::acc_width).sum();
         let mut at = copy * total;
         let mut outer: Coords = coords.clone();
         outer.remove(fold);
         debug_assert!(outer.iter().any(|c| !matches!(c, Coord::Const(_))));
         for r in g.reductions.clone() {
-            for &result in &r.results {
-                self.store_result(n, result, &outer, accs[at])?;
-                at += 1;
+            let width = r.acc_width();
+            let tuple = self.settle(&r, &accs[at..at + width]);
+            at += width;
+            for (&result, v) in r.results.iter().zip(tuple) {
+                self.store_result(n, result, &outer, v)?;
             }
         }
         Ok(())

@@ -17,6 +17,8 @@ pub(crate) struct Vectorization {
     pub lanes: u32,
     /// Copies of the body in the main loop.
     pub unroll: u32,
+    /// The body computes long enough to fetch the next tile's data meanwhile.
+    pub busy: bool,
 }
 
 /// For each axis of a value, the domain axis it is (possibly shifted), if it is one.
@@ -90,7 +92,7 @@ pub(crate) fn choose(func: &Function, forms: &FxHashMap<Value, Form>, group: &Gr
     let vectors = axis.map_or(1, |a| group.shape[a] / lanes.max(1));
     let most = if s.cost > 24 || region { 2 } else { 4 };
     let unroll = [4, 2, 1].into_iter().find(|&u| u <= most && u <= vectors.max(1)).unwrap_or(1);
-    Vectorization { axis, lanes, unroll }
+    Vectorization { axis, lanes, unroll, busy: s.cost > 10 }
 }
 
 impl Survey<'_> {

@@ -380,7 +380,9 @@ impl Planner<'_> {
                     };
                     func.insts[*inst].visit_operands(|v| note(&mut demand, v, number, Some(v) == dot_acc));
                 }
-                Step::Scalar(_) | Step::Control(_) => {}
+                // One element, or whatever the blocks inside read: the value must exist by then if it is to be kept at all.
+                Step::Scalar(inst) => func.insts[*inst].visit_operands(|v| note(&mut demand, v, number, false)),
+                Step::Control(inst) => inner_operands(func, *inst, &mut |v| note(&mut demand, v, number, false)),
             }
         }
         let mut added: Vec<(usize, Value)> = Vec::new();
@@ -422,6 +424,16 @@ impl Planner<'_> {
         }
         for (number, group) in before.into_iter().rev() {
             self.steps.insert(number, Step::Loop(group));
+        }
+    }
+}
+
+/// Calls `f` on every operand of an instruction and of the instructions in its blocks.
+fn inner_operands(func: &Function, inst: Inst, f: &mut impl FnMut(Value)) {
+    func.insts[inst].visit_operands(&mut *f);
+    for block in func.insts[inst].blocks() {
+        for &inner in &func.blocks[block].insts {
+            inner_operands(func, inner, f);
         }
     }
 }
