@@ -30,8 +30,7 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
         let params = blocks.iter().flat_map(|&b| &func.blocks[b].params);
         for &value in func.results_of(inst).iter().chain(params) {
             if func.ty(value).scalar_elem() == Some(ScalarType::Index) && func.ty(value).is_tile() {
-                let fact = numbers.fact(func, value);
-                fits &= fact.min >= i64::from(i32::MIN) && fact.max <= i64::from(i32::MAX);
+                fits = fits && numbers.within(func, value, i64::from(i32::MIN), i64::from(i32::MAX));
             }
         }
     });

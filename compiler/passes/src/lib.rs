@@ -16,6 +16,7 @@ mod fold;
 pub mod gpu;
 mod index_width;
 mod inline;
+mod launch_facts;
 mod licm;
 pub mod manager;
 mod masks;
@@ -23,6 +24,7 @@ pub mod pipeline;
 mod replace;
 mod reproducer;
 
+pub use launch_facts::add_launch_facts;
 pub use manager::{Pass, PassContext, PassError, PassFailure, PassOptions, PassResult, Report, Target};
 pub use pipeline::{optimize, optimize_with_report};
 pub use reproducer::run_reproducer;

@@ -116,6 +116,18 @@ impl Numbers {
         self.dim(func, view, axis).is_some_and(|dim| self.inside(&start, len, &dim))
     }
 
+    /// Whether a number (every lane) certainly lies in `min..=max`.
+    pub fn within(&self, func: &Function, value: Value, min: i64, max: i64) -> bool {
+        let fact = self.fact(func, value);
+        if min <= fact.min && fact.max <= max {
+            return true;
+        }
+        let Some(lanes) = self.lanes(func, value) else { return false };
+        let above = lanes.base.offset(lanes.first).and_then(|e| e.offset(min.checked_neg()?));
+        let below = lanes.base.offset(lanes.last).and_then(|e| e.times(-1)).and_then(|e| e.offset(max));
+        above.is_some_and(|e| self.is_at_least_zero(&e)) && below.is_some_and(|e| self.is_at_least_zero(&e))
+    }
+
     fn inside(&self, start: &Lanes, len: i64, dim: &Linear) -> bool {
         let first = start.base.offset(start.first);
         let room = dim.plus(-1, &start.base).and_then(|d| d.offset(start.last.checked_neg()?.checked_sub(len)?));
@@ -543,6 +555,19 @@ impl Numbers {
         let mut rest = difference;
         rest.terms.retain(|t| t.0 != atom);
         if let Some(solution) = rest.times(-factor) {
+            // What bounds the one side bounds the other.
+            if let [(other, f)] = solution.terms[..]
+                && f > 0
+            {
+                let (of_atom, mut of_other) = (self.atom_fact(atom), self.atom_fact(other));
+                if of_atom.max < i64::MAX {
+                    of_other.max = of_other.max.min(of_atom.max.saturating_sub(solution.constant).div_euclid(f));
+                }
+                if of_atom.min > i64::MIN {
+                    of_other.min = of_other.min.max(-solution.constant.saturating_sub(of_atom.min).div_euclid(f));
+                }
+                self.atoms.insert(other, of_other);
+            }
             self.equal.insert(atom, solution);
         }
     }
