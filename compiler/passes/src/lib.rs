@@ -23,6 +23,7 @@ mod masks;
 pub mod pipeline;
 mod replace;
 mod reproducer;
+mod split_loops;
 
 pub use launch_facts::add_launch_facts;
 pub use manager::{Pass, PassContext, PassError, PassFailure, PassOptions, PassResult, Report, Target};

@@ -71,6 +71,20 @@ fn is_true(func: &Function, value: Value) -> bool {
     matches!(func.def_data(value), Some(InstData::Const { value: Const::Int(1) }))
 }
 
+/// How many bounds checks of an access, or outcomes of a comparison, are open.
+pub(crate) fn undecided(func: &Function, numbers: &Numbers, inst: Inst) -> u32 {
+    match &func.insts[inst] {
+        &InstData::Cmp { op, a, b } => u32::from(numbers.compare(func, op, a, b).is_none()),
+        data => match place(data) {
+            Some(Place::View(access)) => {
+                let checked = access.index.len() as u32 - u32::from(access.in_bounds).count_ones();
+                checked - prove(func, numbers, inst).count_ones()
+            }
+            _ => 0,
+        },
+    }
+}
+
 /// A bit for each dimension of an access that is certainly in bounds.
 fn prove(func: &Function, numbers: &Numbers, inst: Inst) -> u8 {
     let Some(Place::View(access)) = place(&func.insts[inst]) else { return 0 };

@@ -4,7 +4,7 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks};
+use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks, split_loops};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -14,6 +14,8 @@ const COMMON: &[Pass] = &[
     CANONICALIZE,
     CSE,
     DCE,
+    // The whole steps of loops apart from the rest, which alone will need masks.
+    SPLIT_LOOPS,
     // Bounds and masks, while addresses still look like the source; what they fed folds away.
     MASKS,
     CANONICALIZE,
@@ -29,6 +31,7 @@ const INLINE: Pass = Pass::module("inline", inline::run);
 const CANONICALIZE: Pass = Pass::function("canonicalize", canonicalize::run);
 const CSE: Pass = Pass::function("cse", cse::run);
 const DCE: Pass = Pass::function("dce", dce::run);
+const SPLIT_LOOPS: Pass = Pass::function("split-loops", split_loops::run);
 const MASKS: Pass = Pass::function("masks", masks::run);
 const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
 const LICM: Pass = Pass::function("licm", licm::run);

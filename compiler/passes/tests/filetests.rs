@@ -1,6 +1,6 @@
 //! Runs the passes named at the head of each `tests/filetests/*/*.ir` and compares the result with its snapshot.
 //!
-//! The head is comments: `; passes: a, b` (required), `; fits_32_bit`, and any number of `; run: grid 4; x 8x16; n 5` (a value for each
+//! The head is comments: `; passes: a, b` (required), `; fits_32_bit`, `; gpu`, and any number of `; run: grid 4; x 8x16; n 5` (a value for each
 //! parameter: extents of a tensor, or a number), each of which runs the program before and after in the reference evaluator and compares all
 //! memory. The verifier runs after every pass, and running the passes again must change nothing.
 
@@ -69,10 +69,11 @@ fn filetests() {
             let text = std::fs::read_to_string(path).unwrap();
             let module = parse_module(&text).unwrap_or_else(|e| panic!("{}:{e}", path.display()));
             let fits_32_bit = !directives(&text, "fits_32_bit").is_empty();
-            let context = PassContext { target: Target::Host, fits_32_bit };
+            let target = if directives(&text, "gpu").is_empty() { Target::Host } else { Target::Gpu { sm: 90 } };
+            let context = PassContext { target, fits_32_bit };
             let names = directives(&text, "passes");
             let passes: Vec<_> = match names[0] {
-                "all" => pipeline::passes(Target::Host),
+                "all" => pipeline::passes(target),
                 list => list.split(", ").map(|n| pipeline::find(n).unwrap_or_else(|| panic!("no pass `{n}`"))).collect(),
             };
             let after = run(module.clone(), &passes, &context);

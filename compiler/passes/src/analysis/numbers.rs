@@ -67,7 +67,7 @@ struct Bounds {
 const FITTING_EXTENT: i64 = i32::MAX as i64 - (1 << 24);
 
 /// What is known of the integers of a function. Valid as long as the function is not changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Numbers {
     facts: SecondaryMap<Value, Option<Fact>>,
     linear: FxHashMap<Value, Linear>,
@@ -435,8 +435,8 @@ impl Numbers {
         let mut upper: SmallVec<[Linear; 2]> = SmallVec::new();
         if let Some(step) = s.as_exact().filter(|&c| c > 0) {
             // lo + (end - lo) / step * step: the whole steps before `end`. The loop runs, so there is at least one.
-            if let Some(end) = self.whole_steps(func, lo, hi, step) {
-                upper.extend(self.expression(end).offset(-step));
+            if let Some(end) = self.whole_steps(&from, &to, step) {
+                upper.extend(end.offset(-step));
             }
             let distance = to.plus(-1, &from).and_then(|d| self.normalize(&d));
             if distance.is_some_and(|d| self.divisor_of(&d).is_multiple_of(step.unsigned_abs())) {
@@ -448,24 +448,30 @@ impl Numbers {
     }
 
     /// `end`, when `hi` is `lo + (end - lo) / step * step` as loop splitting writes it.
-    fn whole_steps(&self, func: &Function, lo: Value, hi: Value, step: i64) -> Option<Value> {
-        let is = |v: Value, c: i64| self.fact(func, v).as_exact() == Some(c);
-        let rounded = match func.def_data(hi)? {
-            &InstData::Binary { op: BinaryOp::Add, a, b } if a == lo => b,
-            &InstData::Binary { op: BinaryOp::Add, a, b } if b == lo => a,
-            _ if is(lo, 0) => hi,
-            _ => return None,
-        };
-        let &InstData::Binary { op: BinaryOp::Mul, a: quotient, b } = func.def_data(rounded)? else { return None };
-        let &InstData::Binary { op: BinaryOp::Div, a: distance, b: c } = func.def_data(quotient)? else { return None };
-        if !is(b, step) || !is(c, step) {
-            return None;
+    fn whole_steps(&self, lo: &Linear, hi: &Linear, step: i64) -> Option<Linear> {
+        let rounded = hi.plus(-1, lo)?;
+        let [(quotient, factor)] = rounded.terms[..] else { return None };
+        let (distance, divisor) = self.quotients.get(&quotient)?;
+        if rounded.constant == 0 && factor == step && *divisor == step { distance.plus(1, lo) } else { None }
+    }
+
+    /// Takes it that a loop's counter only does whole steps: `counter + step <= hi`.
+    pub fn suppose_whole_steps(&mut self, func: &Function, counter: Value, hi: Value, step: Value) {
+        if let Some(step) = self.fact(func, step).as_exact()
+            && let Some(last) = self.expression(hi).offset(-step)
+        {
+            self.bounds.entry(Atom::Value(counter)).or_default().upper.insert(0, last);
         }
-        match func.def_data(distance) {
-            Some(&InstData::Binary { op: BinaryOp::Sub, a: end, b }) if b == lo => Some(end),
-            _ if is(lo, 0) => Some(distance),
-            _ => None,
-        }
+    }
+
+    /// Whether `lo` is where the whole steps up to `hi` end: a loop from there is the remainder of a split.
+    pub fn ends_whole_steps(&self, func: &Function, lo: Value, hi: Value, step: Value) -> bool {
+        let Some(step) = self.fact(func, step).as_exact() else { return false };
+        let (lo, hi) = (self.expression(lo), self.expression(hi));
+        lo.terms.iter().filter(|(_, factor)| *factor == step).any(|&(quotient, _)| {
+            let start = lo.substitute(quotient, step, &Linear::default());
+            start.is_some_and(|start| self.whole_steps(&start, &lo, step).as_ref() == Some(&hi))
+        })
     }
 
     fn assume(&mut self, func: &Function, cond: Value) {

@@ -28,13 +28,13 @@ fn evaluate(module: &Module, length: i64) -> Result<Memory, Fault> {
     Ok(memory)
 }
 
-fn check(choices: &[u32], passes: &[Pass]) -> Result<(), TestCaseError> {
+fn check(choices: &[u32], passes: &[Pass], target: Target) -> Result<(), TestCaseError> {
     let module = match verify(generate::module(choices)) {
         Ok(checked) => checked.into_inner(),
         Err((module, violations)) => return Err(TestCaseError::fail(format!("generated {violations:#?}\n{module}"))),
     };
     let options = PassOptions { verify_each: true, ..PassOptions::default() };
-    let context = PassContext { target: Target::Host, fits_32_bit: true };
+    let context = PassContext { target, fits_32_bit: true };
     let after = run_passes(module.clone(), passes, &context, &options).0;
     let after = after.map_err(|e| TestCaseError::fail(format!("{e}\n{module}")))?.into_inner();
     for length in [generate::WIDTH, 16, 32] {
@@ -52,12 +52,14 @@ proptest! {
 
     #[test]
     fn the_pipeline_preserves_meaning(choices in proptest::collection::vec(any::<u32>(), 0..500)) {
-        check(&choices, &pipeline::passes(Target::Host))?;
+        check(&choices, &pipeline::passes(Target::Host), Target::Host)?;
+        let gpu = Target::Gpu { sm: 90 };
+        check(&choices, &pipeline::passes(gpu), gpu)?;
     }
 
     #[test]
     fn each_pass_preserves_meaning(choices in proptest::collection::vec(any::<u32>(), 0..400), number in any::<prop::sample::Index>()) {
         let all = pipeline::all();
-        check(&choices, &[all[number.index(all.len())]])?;
+        check(&choices, &[all[number.index(all.len())]], Target::Gpu { sm: 80 })?;
     }
 }
