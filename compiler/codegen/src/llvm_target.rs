@@ -1,7 +1,7 @@
 //! Target machines, the pass pipeline, and machine code from a finished module.
 
 use std::ffi::{CStr, CString};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use llvm_sys::analysis::{LLVMVerifierFailureAction, LLVMVerifyModule};
 use llvm_sys::core::*;
@@ -62,16 +62,18 @@ pub(crate) fn initialize_nvptx() {
     });
 }
 
-/// Name of this machine's processor.
+/// Name of this machine's processor. Asked for once: in a virtual machine every question to the processor costs microseconds.
 pub(crate) fn host_cpu() -> String {
+    static NAME: OnceLock<String> = OnceLock::new();
     // SAFETY: LLVM returns an owned string.
-    unsafe { take_message(LLVMGetHostCPUName()) }
+    NAME.get_or_init(|| unsafe { take_message(LLVMGetHostCPUName()) }).clone()
 }
 
-/// Feature string of this machine's processor.
+/// Feature string of this machine's processor. Asked for once, as [`host_cpu`].
 pub(crate) fn host_features() -> String {
+    static FEATURES: OnceLock<String> = OnceLock::new();
     // SAFETY: LLVM returns an owned string.
-    unsafe { take_message(LLVMGetHostCPUFeatures()) }
+    FEATURES.get_or_init(|| unsafe { take_message(LLVMGetHostCPUFeatures()) }).clone()
 }
 
 /// The triple of this process.

@@ -5,11 +5,12 @@
 //! elements are converted (f16, bf16, f8 to f32, integers widened) and bounds are applied, so operands are asked for each element once.
 //! - [`source`]: what an operand is; [`Strided`] memory, or anything that can produce vectors of elements;
 //! - [`plan`]: block sizes from the processor and the extents;
-//! - `pack`, `transpose`, `compute`, `micro`: the pieces.
+//! - `pack`, `transpose`, `compute`, `micro`, `ahead`: the pieces.
 //!
 //! Precision: products of f16, bf16 and f8 are exact and summed in f32; f32 and f64 use fused multiply-add where the processor has it; `tf32` rounds f32
 //! inputs to nearest even; `tf32x3` and `bf16x3` ask for at least that precision and get plain f32. Integer sums wrap.
 
+mod ahead;
 mod compute;
 
 mod micro;
@@ -47,6 +48,7 @@ pub(crate) struct Dot {
     compute: Compute,
     precision: DotPrecision,
     plan: Plan,
+    in_loop: bool,
 }
 
 /// Where the sums live: a row-major buffer of the accumulator's type.
@@ -64,7 +66,12 @@ impl Dot {
     /// Plans a dot of elements `elem` summed in `acc`. `None` when there is no such dot on the CPU.
     pub fn new(machine: Machine, [m, n, k]: [u32; 3], elem: ScalarType, acc: ScalarType, precision: DotPrecision) -> Option<Dot> {
         let compute = Compute::of(elem, machine.i16_pairs).filter(|c| c.accumulates_in(acc))?;
-        Some(Dot { m, n, compute, precision, plan: Plan::new(machine, compute, m, n, k) })
+        Some(Dot { m, n, compute, precision, plan: Plan::new(machine, compute, m, n, k), in_loop: false })
+    }
+
+    /// The same dot in a loop whose next trip goes on along k: what that will read is fetched ahead.
+    pub fn in_loop(self, in_loop: bool) -> Dot {
+        Dot { in_loop, ..self }
     }
 
     /// Bytes of scratch memory, aligned to a vector, that [`Dot::emit`] needs while it runs.
@@ -127,9 +134,15 @@ impl Dot {
                 (packed, row, step)
             }
         };
-        for_pieces(e, &plan.cols, |col, cols| {
+        let next = e.add_const(from, depth.into());
+        let fetched =
+            if self.in_loop { [a.ahead(e, Axis::Col, next, depth), b.ahead(e, Axis::Row, next, depth)] } else { [None; 2] };
+        let [down, across] = [&plan.rows, &plan.cols].map(|runs| runs.iter().map(|run| run.count).sum::<u32>());
+        for_pieces(e, &plan.cols, |col_piece, col, cols| {
             let b = e.gep(unit, b_ptr, col);
-            for_pieces(e, &plan.rows, |row, rows| {
+            for_pieces(e, &plan.rows, |row_piece, row, rows| {
+                let call = e.add_nsw(e.mul_const(col_piece, down.into()), row_piece);
+                fetched.iter().flatten().for_each(|ahead| ahead.fetch(e, call, down * across));
                 let a = e.gep(unit, a_ptr, e.mul_const(row, a_row.into()));
                 let c = e.gep(unit, acc.ptr, e.add_nsw(e.mul_const(row, acc.row_stride.into()), col));
                 let micro = Micro {
@@ -179,12 +192,14 @@ fn odd_vectors(extent: u32, lanes: u32) -> u32 {
     (extent.div_ceil(lanes) | 1) * lanes
 }
 
-/// `body(start, size)` for every piece, equal ones in a run-time loop.
-fn for_pieces(e: &Emit<'_>, runs: &[Run], mut body: impl FnMut(Val, u32)) {
-    runs.iter().for_each(|run| {
+/// `body(number, start, size)` for every piece, equal ones in a run-time loop.
+fn for_pieces(e: &Emit<'_>, runs: &[Run], mut body: impl FnMut(Val, Val, u32)) {
+    let mut before = 0;
+    for run in runs {
         e.repeat(run.count.into(), 1, |i| {
             let start = e.add_const(e.mul_const(i, run.size.into()), run.start.into());
-            body(start, run.size);
+            body(e.add_const(i, before), start, run.size);
         });
-    });
+        before += u64::from(run.count);
+    }
 }

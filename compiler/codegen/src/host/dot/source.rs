@@ -2,6 +2,7 @@
 
 use kiln_ir::ScalarType;
 
+use super::ahead::Ahead;
 use super::compute::storage;
 use crate::host::loops::Emit;
 use crate::llvm::{IntPred, Val};
@@ -38,6 +39,11 @@ pub(crate) trait Source {
 
     /// `lanes` neighbours along `axis` from (`row`, `col`), all inside the compile-time extents.
     fn read(&self, e: &Emit<'_>, row: Val, col: Val, axis: Axis, lanes: u32, checked: bool) -> Val;
+
+    /// Memory that `depth` elements along `axis` from position `from` will be read from, if it is worth fetching ahead.
+    fn ahead(&self, _: &Emit<'_>, _axis: Axis, _from: Val, _depth: u32) -> Option<Ahead> {
+        None
+    }
 
     /// The matrix in memory, when it is a tile buffer.
     fn direct(&self) -> Option<Direct> {
@@ -138,6 +144,22 @@ impl Source for Strided {
 
     fn elem(&self) -> ScalarType {
         self.elem
+    }
+
+    fn ahead(&self, e: &Emit<'_>, axis: Axis, from: Val, depth: u32) -> Option<Ahead> {
+        if self.tile_stride.is_some() {
+            return None;
+        }
+        let bytes = self.elem.bytes();
+        let extents = if axis == Axis::Row { [depth, self.extents[1]] } else { [self.extents[0], depth] };
+        let (run, step) = if self.contiguous? == Axis::Col { (1, 0) } else { (0, 1) };
+        let (row, col) = if axis == Axis::Row { (from, e.index(0)) } else { (e.index(0), from) };
+        Some(Ahead {
+            ptr: self.address(e, row, col),
+            stride: e.mul_const(self.strides[step], bytes.into()),
+            runs: extents[step],
+            bytes: extents[run] * bytes,
+        })
     }
 
     fn contiguous(&self) -> Option<Axis> {

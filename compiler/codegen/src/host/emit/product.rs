@@ -52,6 +52,7 @@ impl Emitter<'_> {
         let Some(dot) = Dot::new(machine, [m, n, k], elem, sum, precision) else {
             return Err(self.unsupported(inst, format!("dot of {elem} accumulating in {sum} is not available on the CPU")));
         };
+        let dot = dot.in_loop(!func.blocks[func.body].insts.contains(&inst));
         let buffer = self.result_buffer(result);
         let mark = self.mark();
         let fresh = self.start_accumulator(acc, &buffer)?;
