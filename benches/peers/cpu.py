@@ -12,7 +12,6 @@ import time
 
 
 def timed(run, repeats):
-    run()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

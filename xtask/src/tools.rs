@@ -1,4 +1,4 @@
-//! NVIDIA's assembler, disassembler and CUDA C++ compiler, for the tests alone: wheels from PyPI, unpacked into `target/tools`.
+//! NVIDIA's assembler, disassembler and CUDA C++ compiler for the tests, and the benches' peers: wheels from PyPI, unpacked into `target/tools`.
 //!
 //! Nothing of it is needed to build or use Kiln. Tests find it through `KILN_TOOLS`, or in `target/tools` of the workspace.
 
@@ -45,6 +45,31 @@ pub fn install_third_party() -> Result<()> {
     }
     let wheel = format!("{name}=={version}");
     step(&format!("install {wheel}"), || pip(&[wheel], &third_party_dir()))
+}
+
+/// What the benches compare with on the CPU: numpy with its OpenBLAS, and jax with what it needs.
+const PEERS: &[(&str, &str)] = &[
+    ("numpy", "2.4.6"),
+    ("jax", "0.10.2"),
+    ("jaxlib", "0.10.2"),
+    ("ml_dtypes", "0.6.0"),
+    ("opt_einsum", "3.4.0"),
+    ("scipy", "1.17.1"),
+];
+
+/// Where the peers are unpacked; the benches' Python finds them through `PYTHONPATH`.
+pub fn peers_dir() -> PathBuf {
+    dir().join("peers")
+}
+
+/// Installs the benches' peers if they are missing.
+pub fn install_peers() -> Result<()> {
+    if PEERS.iter().all(|(name, version)| peers_dir().join(format!("{name}-{version}.dist-info")).exists()) {
+        println!("    numpy and jax in {}", peers_dir().display());
+        return Ok(());
+    }
+    let wheels: Vec<String> = PEERS.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    step(&format!("install {}", wheels.join(" ")), || pip(&wheels, &peers_dir()))
 }
 
 /// Whether there are wheels for this machine.
