@@ -175,6 +175,13 @@ impl Diagnostics {
         self.list.retain(|d| seen.insert((d.code, d.span(), d.span().is_none().then(|| d.message.clone()))));
     }
 
+    /// Keeps the first `max`; gives the number of those dropped.
+    pub fn truncate(&mut self, max: usize) -> usize {
+        let dropped = self.list.len().saturating_sub(max);
+        self.list.truncate(max);
+        dropped
+    }
+
     /// Makes errors of the warnings that `deny` picks.
     pub fn deny(&mut self, deny: impl Fn(Code) -> bool) {
         for d in &mut self.list {

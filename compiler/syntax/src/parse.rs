@@ -7,7 +7,7 @@ mod explain;
 
 use crate::ast::File;
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::lex;
 use crate::source::SourceMap;
 use crate::span::{FileId, Span};
@@ -20,6 +20,9 @@ mod grammar {
     lalrpop_util::lalrpop_mod!(generated, "/grammar.rs");
     pub(super) use generated::FileParser;
 }
+
+/// Syntax errors that are explained, a file: nobody reads more, and explaining one takes a look at the whole file.
+const MAX_ERRORS: usize = 100;
 
 /// Parses a file. The tree is whole only where the diagnostics hold no error.
 pub fn parse(sources: &SourceMap, file: FileId) -> (File, Diagnostics) {
@@ -36,8 +39,7 @@ pub fn parse_tokens(tokens: Tokens, diagnostics: Diagnostics) -> (File, Diagnost
 fn parse_with_layout(mut tokens: Tokens, mut diagnostics: Diagnostics, text: &str) -> (File, Diagnostics) {
     if let Some(error) = depth::check(&tokens) {
         diagnostics.push(error);
-        diagnostics.finish();
-        return (File { docs: vec![], items: vec![], span: tokens.file_span }, diagnostics);
+        return (File { docs: vec![], items: vec![], span: tokens.file_span }, limited(diagnostics, 0));
     }
     // The parser only sees balanced delimiters; what it makes of repaired ones is not the user's mistake.
     let unbalanced = balance::repair(&mut tokens, text);
@@ -53,6 +55,8 @@ fn parse_with_layout(mut tokens: Tokens, mut diagnostics: Diagnostics, text: &st
     diagnostics.extend(reported.into_iter().filter(|d| d.span().is_none_or(|s| sound(s.lo))));
     let mut lists = HashSet::new();
     let mut last = None;
+    let count = unexpected.len();
+    unexpected.truncate(MAX_ERRORS);
     for u in unexpected {
         // A body behind an error in its head is no second one.
         let follows = last.replace(u.at).is_some_and(|last| last + 1 == u.at);
@@ -73,13 +77,28 @@ fn parse_with_layout(mut tokens: Tokens, mut diagnostics: Diagnostics, text: &st
         }
     }
     // A string that does not end may hold delimiters: on its line, nothing is said about them.
-    let broken: Vec<Span> =
-        diagnostics.iter().filter(|d| d.code == codes::UNTERMINATED_STRING).filter_map(|d| d.span()).collect();
-    let same_line = |a: Span, b: Span| text.get(a.lo as usize..b.lo as usize).is_some_and(|t| !t.contains('\n'));
-    let by_string = |d: &Diagnostic| d.span().is_some_and(|s| broken.iter().any(|b| same_line(s, *b)));
+    let mut broken: Vec<u32> =
+        diagnostics.iter().filter(|d| d.code == codes::UNTERMINATED_STRING).filter_map(|d| Some(d.span()?.lo)).collect();
+    broken.sort_unstable();
+    let by_string = |d: &Diagnostic| {
+        let Some(lo) = d.span().map(|s| s.lo) else { return false };
+        let line_end = text.get(lo as usize..).and_then(|t| t.find('\n')).map_or(u32::MAX, |len| lo + len as u32);
+        broken.get(broken.partition_point(|b| *b < lo)).is_some_and(|b| *b < line_end)
+    };
     diagnostics.extend(unbalanced.diagnostics.into_iter().filter(|d| !by_string(d)));
+    let unexplained = count.saturating_sub(MAX_ERRORS);
+    (file, limited(diagnostics, unexplained))
+}
+
+/// The first errors in the order of the text, and how many more there are; `unexplained` ones are not among them.
+fn limited(mut diagnostics: Diagnostics, unexplained: usize) -> Diagnostics {
     diagnostics.finish();
-    (file, diagnostics)
+    let unseen = diagnostics.truncate(MAX_ERRORS) + unexplained;
+    if unseen > 0 {
+        let message = format!("{unseen} more errors are not shown");
+        diagnostics.push(Diagnostic::new(Severity::Note, codes::MORE_ERRORS, message));
+    }
+    diagnostics
 }
 
 /// The parenthesis or bracket that the token `at` stands in, unless a block is nearer.

@@ -1,5 +1,6 @@
 //! Properties over random inputs: nothing panics, positions are sound, and formatting keeps the tree and is stable.
 
+use kiln_syntax::codes::MORE_ERRORS;
 use kiln_syntax::diagnostic::Diagnostics;
 use kiln_syntax::dump::dump;
 use kiln_syntax::fmt::{FormatError, format};
@@ -29,7 +30,7 @@ fn parsed(text: &str) -> (String, Diagnostics) {
     let file = sources.add("random.kiln", text);
     let (tree, diagnostics) = parse(&sources, file);
     for d in &diagnostics {
-        assert!(!d.labels.is_empty(), "{d:?}");
+        assert!(!d.labels.is_empty() || d.code == MORE_ERRORS, "{d:?}");
         let fixes = d.helps.iter().filter_map(|h| h.suggestion.as_ref()).map(|s| s.span);
         for span in d.labels.iter().map(|l| l.span).chain(fixes) {
             assert!(text.get(span.range()).is_some(), "{span:?} in {text:?}");
@@ -237,6 +238,16 @@ proptest! {
             assert_eq!(parsed(&text).0, before, "{text}");
         }
         check_format(&text);
+    }
+}
+
+/// A file full of mistakes is told so, shortly.
+#[test]
+fn errors_are_limited() {
+    for text in ["@ ".repeat(500), "let = 3; ".repeat(500), ") ".repeat(500)] {
+        let (_, diagnostics) = parsed(&text);
+        assert!(diagnostics.len() <= 101);
+        assert_eq!(diagnostics.iter().last().map(|d| d.code), Some(MORE_ERRORS));
     }
 }
 

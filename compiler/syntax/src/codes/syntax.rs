@@ -372,4 +372,12 @@ fn f(n: i32) { for i in 0..n { print(i); }; }
 fn f(n: i32) { for i in 0..n { print(i); } }
 ```
 "#;
+    MORE_ERRORS = "K0130", "more errors than are shown", r#"
+Of a file with very many lexical and syntax errors only the first hundred are shown. Mostly such a file is not a kernel file, or has one
+mistake near its start that everything else follows from: mend the first errors and try again.
+
+```kiln
+const A: i32 = 1;
+```
+"#;
 }

@@ -30,6 +30,8 @@ struct Repair<'t> {
     tokens: Vec<Token>,
     spans: Vec<Span>,
     stack: Vec<Open>,
+    /// Number of the token that closes the list where a `;` stood last: what is open within it is closed, too.
+    closed_before: usize,
     /// Pairs of braces whose lines are indented differently, innermost first.
     misaligned: Vec<(Span, Span)>,
     result: Repaired,
@@ -43,6 +45,7 @@ pub(crate) fn repair(tokens: &mut Tokens, text: &str) -> Repaired {
         tokens: Vec::with_capacity(old.len()),
         spans: Vec::with_capacity(old.len()),
         stack: vec![],
+        closed_before: 0,
         misaligned: vec![],
         result: Repaired::default(),
     };
@@ -103,8 +106,11 @@ impl Repair<'_> {
         if self.stack.last().is_none_or(|o| o.attribute || o.token == Token::OpenBrace) {
             return;
         }
+        if at < self.closed_before {
+            return;
+        }
         let mut depth = 0usize;
-        for token in &all[at + 1..] {
+        for (i, token) in all.iter().enumerate().skip(at + 1) {
             if token.closing().is_some() {
                 depth += 1;
             } else if token.is_closing() {
@@ -112,6 +118,7 @@ impl Repair<'_> {
                     if *token == Token::CloseBrace {
                         break;
                     }
+                    self.closed_before = i;
                     return;
                 }
                 depth -= 1;

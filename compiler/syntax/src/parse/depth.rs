@@ -68,7 +68,9 @@ pub(crate) fn check(tokens: &Tokens) -> Option<Diagnostic> {
             | Token::Str(_)
             | Token::Doc(_)
             | Token::InnerDoc(_)
-            | Token::PathSep => {}
+            | Token::PathSep
+            | Token::Reserved(_)
+            | Token::Bad => {}
             _ => level.own += 1,
         }
         if level.base + level.own > MAX_DEPTH {
