@@ -10,7 +10,7 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::lex;
 use crate::source::SourceMap;
-use crate::span::{FileId, Span};
+use crate::span::FileId;
 use crate::tokens::{Token, Tokens};
 use context::{Context, Unexpected};
 use std::collections::HashSet;
