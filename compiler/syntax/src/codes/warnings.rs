@@ -1,4 +1,58 @@
 //! K2xxx: warnings.
 
 codes! {
+    INDEX_PRODUCT = "K2000", "a 32-bit product that feeds an index", r#"
+Index arithmetic never overflows silently, but a product of i32 values that was computed before may have wrapped. Convert a factor first: the product is then computed as `index`.
+
+A product that does not wrap:
+
+```kiln
+kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>, row: i32, ld: i32) grid [1] {
+    let at = row as index * ld;
+    y[0] = x[at];
+}
+```
+"#;
+    OR_NEG_INF = "K2001", "-inf goes into a function that maps it to an ordinary number", r#"
+Lanes out of bounds that read -inf do not count in a maximum or a softmax. A function such as tanh or sigmoid makes -1 or 0 of them, which do count: mask after it.
+
+Mask after the function:
+
+```kiln
+kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {
+    let live = arange(0, 64) < N;
+    y[0] = max(select(live, tanh(x[0..+64]), -inf));
+}
+```
+"#;
+    UNUSED_VARIABLE = "K2002", "a variable that is never read", r#"
+What is bound and never read is probably a mistake. A name that starts with an underscore says that it is meant.
+
+An underscore says that it is meant:
+
+```kiln
+kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {
+    let (_unused, b) = (x[0], x[1]);
+    y[0] = b;
+}
+```
+"#;
+    UNUSED_MUT = "K2003", "a `mut` without use", r#"
+The variable is never assigned after it was bound, so it need not be mutable.
+
+Without `mut`:
+
+```kiln
+kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {
+    let a = x[0];
+    y[0] = a;
+}
+```
+"#;
+    UNUSED_IMPORT = "K2004", "an import that is not used", r#"
+Nothing in the file uses the imported name. Functions of the standard library such as `exp` need no import.
+"#;
+    UNREACHABLE = "K2005", "code that never runs", r#"
+What follows an unconditional `return` in its block never runs.
+"#;
 }
