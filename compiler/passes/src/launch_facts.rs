@@ -224,7 +224,7 @@ mod tests {
             const_params: vec![],
             fn_params: vec![],
             params: vec![
-                tensor("x", &[n.clone()]),
+                tensor("x", std::slice::from_ref(&n)),
                 tensor("absent", &[HostExpr::Dim(1)]),
                 tensor("y", &[binary(BinaryOp::Mul, &HostExpr::Int(2), &n)]),
             ],

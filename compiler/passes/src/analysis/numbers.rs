@@ -280,18 +280,18 @@ impl Numbers {
             return Some(Lanes { base: Linear::constant(v), first: 0, last: 0 });
         }
         let fact = self.fact(func, value);
-        let spread = match func.def_data(value)? {
-            &(InstData::Broadcast { arg }
+        let spread = match *func.def_data(value)? {
+            InstData::Broadcast { arg }
             | InstData::ExpandDims { arg, .. }
             | InstData::Reshape { arg }
             | InstData::Permute { arg, .. }
             | InstData::Flip { arg, .. }
             | InstData::ExtractSlice { arg, .. }
-            | InstData::ConvertLayout { arg }) => self.lanes(func, arg),
-            &InstData::Iota { start } => {
+            | InstData::ConvertLayout { arg } => self.lanes(func, arg),
+            InstData::Iota { start } => {
                 Some(Lanes { base: Linear::constant(start), first: 0, last: i64::from(ty.shape()[0]) - 1 })
             }
-            &InstData::Binary { op: op @ (BinaryOp::Add | BinaryOp::Sub), a, b } if self.is_exact(func, value) => {
+            InstData::Binary { op: op @ (BinaryOp::Add | BinaryOp::Sub), a, b } if self.is_exact(func, value) => {
                 let (a, b) = (self.lanes(func, a)?, self.lanes(func, b)?);
                 let (factor, first, last) = if op == BinaryOp::Add { (1, b.first, b.last) } else { (-1, -b.last, -b.first) };
                 Some(Lanes {
@@ -300,7 +300,7 @@ impl Numbers {
                     last: a.last.checked_add(last)?,
                 })
             }
-            &InstData::Binary { op: BinaryOp::Mul, a, b } if self.is_exact(func, value) => {
+            InstData::Binary { op: BinaryOp::Mul, a, b } if self.is_exact(func, value) => {
                 let (factor, other) = match (self.fact(func, a).as_exact(), self.fact(func, b).as_exact()) {
                     (_, Some(c)) => (c, a),
                     (Some(c), _) => (c, b),
@@ -310,7 +310,7 @@ impl Numbers {
                 let (x, y) = (l.first.checked_mul(factor)?, l.last.checked_mul(factor)?);
                 Some(Lanes { base: l.base.times(factor)?, first: x.min(y), last: x.max(y) })
             }
-            &InstData::Cast { arg } if self.keeps_value(func, arg, value) => self.lanes(func, arg),
+            InstData::Cast { arg } if self.keeps_value(func, arg, value) => self.lanes(func, arg),
             _ => None,
         };
         spread.or_else(|| range_only(fact))
