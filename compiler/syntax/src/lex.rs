@@ -6,25 +6,20 @@ use crate::literal;
 use crate::source::SourceMap;
 use crate::span::{FileId, Span};
 use crate::tokens::{Comment, TokenBuilder, Tokens};
-use logos::{Lexer, Logos};
+use logos::{FilterResult, Lexer, Logos};
 
 /// What stands in a text. The lexer never fails: what is none of these is a character that fits nowhere.
 #[derive(Logos, Clone, Copy, PartialEq, Debug)]
-#[logos(skip r"[ \t\n\r\x0B\x0C\u{85}\u{200E}\u{200F}\u{2028}\u{2029}]+")]
+#[logos(skip r"[ \t\n\r\x0B\x0C]+")]
 enum Raw {
-    #[regex(r"[\p{XID_Start}_]\p{XID_Continue}*")]
-    Word,
-    #[regex(r"r#[\p{XID_Start}_]\p{XID_Continue}*")]
-    EscapedWord,
+    // What a word may consist of is asked character by character: as a pattern, the tables of Unicode would be thousands of states.
+    #[regex(r"[a-zA-Z_]|[^\x00-\x7F]", word)]
+    Word(Word),
     #[regex(r"[0-9]", |lex| lex.bump(literal::number_len(from_start(lex)) - 1))]
     Number,
     /// True where it ends.
     #[token("\"", string)]
     Str(bool),
-    /// A string behind a prefix: raw, byte or C string. True where it ends.
-    #[regex(r#"[\p{XID_Start}_]\p{XID_Continue}*""#, prefixed_string)]
-    #[regex(r##"(r|br|cr)#+""##, raw_string)]
-    PrefixedStr(bool),
     #[regex(r"//[^\n]*", allow_greedy = true)]
     LineComment,
     /// True where it ends.
@@ -38,9 +33,53 @@ enum Raw {
     Delimiter,
 }
 
+/// What starts like a name.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Word {
+    /// A name or keyword, or a raw identifier `r#name`.
+    Name,
+    /// A string behind a prefix: raw, byte or C string. True where it ends.
+    String(bool),
+}
+
 /// The text from the start of the present token to the end of the file.
 fn from_start<'s>(lex: &Lexer<'s, Raw>) -> &'s str {
     &lex.source()[lex.span().start..]
+}
+
+/// Takes in the rest of a word, and the string it is the prefix of. Skips the blanks of Unicode (those Rust skips, too).
+fn word(lex: &mut Lexer<'_, Raw>) -> FilterResult<Word, ()> {
+    let first = lex.slice().chars().next().unwrap_or_default();
+    if matches!(first, '\u{85}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}') {
+        return FilterResult::Skip;
+    }
+    if first != '_' && !unicode_ident::is_xid_start(first) {
+        return FilterResult::Error(());
+    }
+    take_name(lex);
+    let raw = matches!(lex.slice(), "r" | "br" | "cr");
+    let hashes = lex.remainder().bytes().take_while(|b| *b == b'#').count();
+    match lex.remainder()[hashes..].chars().next() {
+        Some('"') if raw => {
+            lex.bump(hashes + 1);
+            FilterResult::Emit(Word::String(raw_string(lex, hashes)))
+        }
+        Some('"') if hashes == 0 => {
+            let prefix = lex.slice().len();
+            FilterResult::Emit(Word::String(take_string(lex, prefix)))
+        }
+        Some(ch) if lex.slice() == "r" && hashes == 1 && (ch == '_' || unicode_ident::is_xid_start(ch)) => {
+            lex.bump(1);
+            take_name(lex);
+            FilterResult::Emit(Word::Name)
+        }
+        _ => FilterResult::Emit(Word::Name),
+    }
+}
+
+fn take_name(lex: &mut Lexer<'_, Raw>) {
+    let name = lex.remainder().chars().take_while(|c| unicode_ident::is_xid_continue(*c));
+    lex.bump(name.map(char::len_utf8).sum());
 }
 
 /// Takes in a string that starts at byte `skip` of the token; of an unterminated one, the rest of the line.
@@ -57,16 +96,8 @@ fn string(lex: &mut Lexer<'_, Raw>) -> bool {
     take_string(lex, 0)
 }
 
-fn prefixed_string(lex: &mut Lexer<'_, Raw>) -> bool {
-    let prefix = lex.slice().len() - 1;
-    if matches!(&lex.slice()[..prefix], "r" | "br" | "cr") {
-        return raw_string(lex);
-    }
-    take_string(lex, prefix)
-}
-
-fn raw_string(lex: &mut Lexer<'_, Raw>) -> bool {
-    let hashes = lex.slice().bytes().filter(|b| *b == b'#').count();
+/// Takes in a raw string behind its opening quote, of an unterminated one the rest of the line.
+fn raw_string(lex: &mut Lexer<'_, Raw>, hashes: usize) -> bool {
     let close = format!("\"{}", "#".repeat(hashes));
     let rest = lex.remainder();
     let end = rest.find(&close);
@@ -119,11 +150,11 @@ pub fn lex(sources: &SourceMap, file: FileId) -> (Tokens, Diagnostics) {
             continue;
         };
         match raw {
-            Raw::Word | Raw::EscapedWord => builder.word(slice, span),
+            Raw::Word(Word::Name) => builder.word(slice, span),
             Raw::Number | Raw::Str(true) => builder.literal(slice, span),
             Raw::Str(false) => builder.bad(span, unterminated_string(span)),
-            Raw::PrefixedStr(true) => builder.bad(span, literal::prefixed_string(span)),
-            Raw::PrefixedStr(false) => builder.bad(span, unterminated_string(span)),
+            Raw::Word(Word::String(true)) => builder.bad(span, literal::prefixed_string(span)),
+            Raw::Word(Word::String(false)) => builder.bad(span, unterminated_string(span)),
             Raw::LineComment => match doc_text(slice, "//") {
                 Some((doc, inner)) => builder.doc(doc, inner, trim_cr(slice, span)),
                 None => comments.push(Comment { span: trim_cr(slice, span), block: false }),
