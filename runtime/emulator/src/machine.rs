@@ -322,11 +322,7 @@ impl Machine {
         };
         let done = grid::run(&env, module.instructions)?;
         let counters = options.counters.then(|| counters(module, &done.counts));
-        Ok(Report {
-            warp_instructions: done.executed,
-            counters,
-            output: output.into_inner().unwrap_or_else(|e| e.into_inner()),
-        })
+        Ok(Report { warp_instructions: done.executed, counters, output: output.into_inner().unwrap_or_else(|e| e.into_inner()) })
     }
 
     fn shape(&self, f: &crate::decode::program::Function, launch: &Launch) -> Result<Shape, Error> {

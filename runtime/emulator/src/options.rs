@@ -73,13 +73,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            instructions: 20_000_000_000,
-            memory: 8 << 30,
-            output: 1 << 20,
-            call_depth: 64,
-            resident_ctas: 264,
-        }
+        Limits { instructions: 20_000_000_000, memory: 8 << 30, output: 1 << 20, call_depth: 64, resident_ctas: 264 }
     }
 }
 

@@ -201,9 +201,7 @@ impl TensorMap {
         }
         Some(TensorMap {
             element: *TYPES.get(usize::from(*bytes.get(5)?))?,
-            swizzle: [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128]
-                .get(usize::from(*bytes.get(6)?))
-                .copied()?,
+            swizzle: [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128].get(usize::from(*bytes.get(6)?)).copied()?,
             nan_fill: *bytes.get(7)? != 0,
             address: long(8)?,
             dims: (0..rank).map(|i| long(16 + 8 * i)).collect::<Option<_>>()?,

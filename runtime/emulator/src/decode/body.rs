@@ -20,7 +20,10 @@ const MAX_RANGE: u64 = 1 << 24;
 #[derive(Clone, Copy, Debug)]
 pub enum Sym {
     /// A register with its declared width; the slot is assigned at first use.
-    Reg { bits: u32, slot: Option<R> },
+    Reg {
+        bits: u32,
+        slot: Option<R>,
+    },
     /// Byte offset in the local frame: `.local` variables and call parameters.
     Local(u32),
     /// Bytes of a call parameter: offset and size in the local frame.
@@ -83,12 +86,7 @@ impl LineIndex {
 
 impl<'a, 's> Body<'a, 's> {
     /// Decodes `function`; `source` is the whole text, for line numbers.
-    pub fn decode(
-        globals: &'a Globals<'s>,
-        index: u32,
-        function: &Function_<'s>,
-        source: &'s str,
-    ) -> Result<Function, Error> {
+    pub fn decode(globals: &'a Globals<'s>, index: u32, function: &Function_<'s>, source: &'s str) -> Result<Function, Error> {
         let mut body = Body {
             globals,
             function: Function { name: function.name.to_owned(), is_entry: function.is_entry, ..Function::default() },
@@ -262,10 +260,7 @@ impl<'a, 's> Body<'a, 's> {
                     self.scopes.pop();
                 }
                 StmtKind::Instr(instr) => self.instruction(instr, source)?,
-                StmtKind::BranchTargets(_)
-                | StmtKind::CallTargets(_)
-                | StmtKind::CallPrototype(..)
-                | StmtKind::Pragma => {}
+                StmtKind::BranchTargets(_) | StmtKind::CallTargets(_) | StmtKind::CallPrototype(..) | StmtKind::Pragma => {}
             }
         }
         Ok(())
@@ -371,11 +366,7 @@ impl<'a, 's> Body<'a, 's> {
 
     /// Meaning of a name, innermost scope first.
     pub fn lookup(&self, name: &str) -> Option<Sym> {
-        self.scopes
-            .iter()
-            .rev()
-            .find_map(|s| s.names.get(name).copied())
-            .or_else(|| self.globals.names.get(name).copied())
+        self.scopes.iter().rev().find_map(|s| s.names.get(name).copied()).or_else(|| self.globals.names.get(name).copied())
     }
 
     /// Label number of `name`.

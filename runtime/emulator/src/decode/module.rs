@@ -180,13 +180,7 @@ pub fn load(source: &str, arch: Arch) -> Result<Program, Error> {
                     if var.is_extern {
                         return Err(fail(var.at, format!("extern .global `{}` is defined nowhere", d.name)));
                     }
-                    program.globals.push(GlobalVar {
-                        name: d.name.to_owned(),
-                        size,
-                        align,
-                        init: vec![],
-                        relocs: vec![],
-                    });
+                    program.globals.push(GlobalVar { name: d.name.to_owned(), size, align, init: vec![], relocs: vec![] });
                     Target::Global(program.globals.len() as u32 - 1)
                 }
                 ".const" => {
@@ -298,11 +292,7 @@ fn mentioned<'s>(body: &[Stmt<'s>]) -> FxHashSet<&'s str> {
 
 /// Lays out shared memory: what only one entry uses overlaps with what only another uses. Returns the static size
 /// of each function.
-fn shared<'s>(
-    module: &Module<'s>,
-    bodies: &[&Function<'s>],
-    globals: &mut Globals<'s>,
-) -> Result<Vec<u32>, (usize, String)> {
+fn shared<'s>(module: &Module<'s>, bodies: &[&Function<'s>], globals: &mut Globals<'s>) -> Result<Vec<u32>, (usize, String)> {
     struct Slot<'s> {
         name: &'s str,
         owner: Option<u32>,
@@ -311,12 +301,12 @@ fn shared<'s>(
         align: u64,
     }
     let mut slots: Vec<Slot<'s>> = vec![];
-    let names: Vec<FxHashSet<&'s str>> =
-        bodies.iter().map(|f| mentioned(f.body.as_deref().unwrap_or_default())).collect();
+    let names: Vec<FxHashSet<&'s str>> = bodies.iter().map(|f| mentioned(f.body.as_deref().unwrap_or_default())).collect();
     let mut locals: Vec<(u32, Vec<(&'s str, Sym)>)> = vec![];
-    let inner = bodies.iter().enumerate().flat_map(|(i, f)| {
-        variables(f.body.as_deref().unwrap_or_default()).into_iter().map(move |v| (Some(i as u32), v))
-    });
+    let inner = bodies
+        .iter()
+        .enumerate()
+        .flat_map(|(i, f)| variables(f.body.as_deref().unwrap_or_default()).into_iter().map(move |v| (Some(i as u32), v)));
     for (owner, var) in module.vars.iter().map(|v| (None, v)).chain(inner) {
         if var.space != ".shared" {
             continue;

@@ -37,14 +37,7 @@ fn float<'s>(
     Ok(Op::Float { op, double, rnd, ftz, sat, d, a, b: bb, c })
 }
 
-fn half<'s>(
-    b: &mut Body<'_, 's>,
-    m: &mut Mods<'s>,
-    ops: Ops<'_, 's>,
-    op: HalfOp,
-    t: Ty,
-    n: usize,
-) -> Result<Op, Error> {
+fn half<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>, op: HalfOp, t: Ty, n: usize) -> Result<Op, Error> {
     let bf = matches!(t, Ty::Bf16 | Ty::Bf16x2);
     let packed = matches!(t, Ty::F16x2 | Ty::Bf16x2);
     let (ftz, sat, relu) = (m.flag("ftz"), m.flag("sat"), m.flag("relu"));
@@ -341,11 +334,7 @@ pub fn logic<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Re
             let (Some(a_signed), Some(b_signed)) = (signed(), signed()) else {
                 return Err(b.fail("two types are needed"));
             };
-            let op = if m.head == "dp4a" {
-                IntOp::Dp4a { a_signed, b_signed }
-            } else {
-                IntOp::Dp2a { a_signed, b_signed, hi }
-            };
+            let op = if m.head == "dp4a" { IntOp::Dp4a { a_signed, b_signed } } else { IntOp::Dp2a { a_signed, b_signed, hi } };
             let [d, a, bb, c] = slots(b, ops, 3, 32)?;
             Ok(Op::Int { op, ty: IntTy::U32, d, a, b: bb, c })
         }

@@ -154,9 +154,7 @@ pub fn copy<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Res
 
 fn immediate<'s>(b: &Body<'_, 's>, ops: Ops<'_, 's>, i: usize) -> Result<u32, Error> {
     match b.operand(ops, i)? {
-        Operand::Atom(Atom::Int(v)) => {
-            u32::try_from(*v).map_err(|_| b.fail(format!("{v} is out of range")))
-        }
+        Operand::Atom(Atom::Int(v)) => u32::try_from(*v).map_err(|_| b.fail(format!("{v} is out of range"))),
         _ => Err(b.fail(format!("operand {} must be an integer", i + 1))),
     }
 }
@@ -232,15 +230,9 @@ fn tensor<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>, reduce: 
     let with_bar = m.flag(MBAR);
     let grouped = m.flag("bulk_group");
     let multicast = m.flag("multicast::cluster");
-    let reduce = if reduce {
-        Some(atom_op(m).ok_or_else(|| b.fail("cp.reduce needs an operation"))?)
-    } else {
-        None
-    };
+    let reduce = if reduce { Some(atom_op(m).ok_or_else(|| b.fail("cp.reduce needs an operation"))?) } else { None };
     let kind = match (to, from, with_bar, grouped) {
-        (Some(Space::Shared | Space::Cluster), Some(Space::Global), true, false) if reduce.is_none() => {
-            TensorKind::Load
-        }
+        (Some(Space::Shared | Space::Cluster), Some(Space::Global), true, false) if reduce.is_none() => TensorKind::Load,
         (Some(Space::Global), Some(Space::Shared), false, true) => TensorKind::Store,
         _ => return Err(b.fail("this tensor copy form does not exist")),
     };

@@ -66,7 +66,11 @@ pub fn control<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> 
         "griddepcontrol" => {
             b.need(90, "griddepcontrol")?;
             // One grid runs at a time, so its predecessors are always complete.
-            if m.flag("wait") || m.flag("launch_dependents") { Ok(Op::Hint) } else { Err(b.fail("griddepcontrol needs an action")) }
+            if m.flag("wait") || m.flag("launch_dependents") {
+                Ok(Op::Hint)
+            } else {
+                Err(b.fail("griddepcontrol needs an action"))
+            }
         }
         // nanosleep, pmevent: timing only.
         _ => {
@@ -131,12 +135,7 @@ pub fn exchange<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) ->
         head if !sync => Err(b.fail(format!("`{head}` without .sync is not supported: it was removed from sm_70"))),
         "shfl" => {
             let mode = m
-                .pick(&[
-                    ("up", ShflMode::Up),
-                    ("down", ShflMode::Down),
-                    ("bfly", ShflMode::Bfly),
-                    ("idx", ShflMode::Idx),
-                ])
+                .pick(&[("up", ShflMode::Up), ("down", ShflMode::Down), ("bfly", ShflMode::Bfly), ("idx", ShflMode::Idx)])
                 .ok_or_else(|| b.fail("shfl needs a mode"))?;
             m.flag("b32");
             b.arity(ops, 5)?;
@@ -147,12 +146,7 @@ pub fn exchange<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) ->
         }
         "vote" => {
             let mode = m
-                .pick(&[
-                    ("all", VoteMode::All),
-                    ("any", VoteMode::Any),
-                    ("uni", VoteMode::Uni),
-                    ("ballot", VoteMode::Ballot),
-                ])
+                .pick(&[("all", VoteMode::All), ("any", VoteMode::Any), ("uni", VoteMode::Uni), ("ballot", VoteMode::Ballot)])
                 .ok_or_else(|| b.fail("vote needs a mode"))?;
             m.flag("b32");
             m.flag("pred");

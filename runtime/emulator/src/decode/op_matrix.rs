@@ -22,8 +22,7 @@ const MATS: &[(&str, MatTy)] = &[
     ("s4", MatTy::S4),
     ("b1", MatTy::B1),
 ];
-const ACCS: &[(&str, AccTy)] =
-    &[("f16", AccTy::F16), ("f32", AccTy::F32), ("f64", AccTy::F64), ("s32", AccTy::S32)];
+const ACCS: &[(&str, AccTy)] = &[("f16", AccTy::F16), ("f32", AccTy::F32), ("f64", AccTy::F64), ("s32", AccTy::S32)];
 
 /// Splits `m16n8k16`.
 fn shape(word: &str) -> Option<(u32, u32, u32)> {
@@ -83,8 +82,7 @@ fn mma<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<O
         return Err(b.fail("mma other than .row.col is not supported"));
     }
     let sat = m.flag("satfinite");
-    let (Some(d_ty), Some(a_ty), Some(b_ty), Some(c_ty)) = (m.pick(ACCS), m.pick(MATS), m.pick(MATS), m.pick(ACCS))
-    else {
+    let (Some(d_ty), Some(a_ty), Some(b_ty), Some(c_ty)) = (m.pick(ACCS), m.pick(MATS), m.pick(MATS), m.pick(ACCS)) else {
         return Err(b.fail("mma: these types are not supported"));
     };
     let and = a_ty == MatTy::B1
@@ -99,12 +97,8 @@ fn mma<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<O
         T::Tf32 => matches!((mm, n, k), (16, 8, 4 | 8)) && b_ty == T::Tf32,
         T::F64 => matches!((mm, n, k), (8, 8, 4) | (16, 8, 4 | 8 | 16)) && b_ty == T::F64,
         T::E4m3 | T::E5m2 => (mm, n, k) == (16, 8, 32) && matches!(b_ty, T::E4m3 | T::E5m2),
-        T::U8 | T::S8 => {
-            matches!((mm, n, k), (8, 8, 16) | (16, 8, 16 | 32)) && matches!(b_ty, T::U8 | T::S8)
-        }
-        T::U4 | T::S4 => {
-            matches!((mm, n, k), (8, 8, 32) | (16, 8, 32 | 64)) && matches!(b_ty, T::U4 | T::S4)
-        }
+        T::U8 | T::S8 => matches!((mm, n, k), (8, 8, 16) | (16, 8, 16 | 32)) && matches!(b_ty, T::U8 | T::S8),
+        T::U4 | T::S4 => matches!((mm, n, k), (8, 8, 32) | (16, 8, 32 | 64)) && matches!(b_ty, T::U4 | T::S4),
         T::B1 => matches!((mm, n, k), (8, 8, 128) | (16, 8, 128 | 256)) && b_ty == T::B1,
     };
     let acc_ok = match a_ty {
@@ -169,14 +163,11 @@ fn wgmma<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result
         T::F16 => k == 16 && b_ty == a_ty && matches!(acc, AccTy::F16 | AccTy::F32),
         T::Bf16 => k == 16 && b_ty == a_ty && acc == AccTy::F32,
         T::Tf32 => k == 8 && b_ty == a_ty && acc == AccTy::F32,
-        T::E4m3 | T::E5m2 => {
-            k == 32 && matches!(b_ty, T::E4m3 | T::E5m2) && matches!(acc, AccTy::F16 | AccTy::F32)
-        }
+        T::E4m3 | T::E5m2 => k == 32 && matches!(b_ty, T::E4m3 | T::E5m2) && matches!(acc, AccTy::F16 | AccTy::F32),
         T::U8 | T::S8 => k == 32 && matches!(b_ty, T::U8 | T::S8) && acc == AccTy::S32,
         _ => false,
     };
-    let n_ok = (8..=256).contains(&n)
-        && if a_ty.integer() { n % 16 == 0 || matches!(n, 8 | 24) } else { n % 8 == 0 };
+    let n_ok = (8..=256).contains(&n) && if a_ty.integer() { n % 16 == 0 || matches!(n, 8 | 24) } else { n % 8 == 0 };
     if mm != 64 || !known || !n_ok {
         return Err(b.fail(format!("wgmma m{mm}n{n}k{k} with these types is not supported")));
     }
@@ -207,20 +198,5 @@ fn wgmma<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result
     };
     let (trans_a, trans_b) = if from_regs { (false, transpose(6)?) } else { (transpose(6)?, transpose(7)?) };
     let d = b.dst_regs(ops, 0, regs_per_thread, 32)?.iter().map(|r| r.index()).collect();
-    Ok(Op::Wgmma(Box::new(Wgmma {
-        n,
-        k,
-        a_ty,
-        b_ty,
-        acc,
-        sat,
-        d,
-        a,
-        b_desc,
-        scale_d,
-        negate_a,
-        negate_b,
-        trans_a,
-        trans_b,
-    })))
+    Ok(Op::Wgmma(Box::new(Wgmma { n, k, a_ty, b_ty, acc, sat, d, a, b_desc, scale_d, negate_a, negate_b, trans_a, trans_b })))
 }

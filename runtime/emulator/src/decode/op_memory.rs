@@ -73,14 +73,7 @@ fn access(b: &Body, m: &mut Mods) -> Result<Access, Error> {
     if u64::from(bits / 8) * lanes as u64 > 16 {
         return Err(b.fail("accesses wider than 16 bytes are not supported"));
     }
-    Ok(Access {
-        space,
-        sem: sem.unwrap_or(Sem::Weak),
-        scope,
-        size: bits / 8,
-        signed: word.starts_with('s'),
-        lanes,
-    })
+    Ok(Access { space, sem: sem.unwrap_or(Sem::Weak), scope, size: bits / 8, signed: word.starts_with('s'), lanes })
 }
 
 /// `ld`, `ldu`.
@@ -137,15 +130,7 @@ pub fn store<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Re
     if matches!(space, Space::Const) {
         return Err(b.fail("st cannot write .const"));
     }
-    Ok(Op::St(Box::new(St {
-        space,
-        sem: access.sem,
-        scope: access.scope,
-        addr,
-        off,
-        size: access.size,
-        src: src.into(),
-    })))
+    Ok(Op::St(Box::new(St { space, sem: access.sem, scope: access.scope, addr, off, size: access.size, src: src.into() })))
 }
 
 fn store_async<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<Op, Error> {
@@ -248,8 +233,6 @@ pub fn atomic<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> R
     }
     Ok(Op::Atom(Box::new(Atomic { space, sem, scope, op, ty: t, addr, off, dst: dst.into(), b: src, c })))
 }
-
-
 
 /// `cvta`, `isspacep`, `mapa`, `getctarank`.
 pub fn address<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<Op, Error> {

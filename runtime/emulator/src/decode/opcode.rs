@@ -95,11 +95,11 @@ pub fn ty(b: &Body, m: &mut Mods) -> Result<Ty, Error> {
 /// Decodes one instruction.
 pub fn decode<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<Op, Error> {
     match m.head {
-        "add" | "sub" | "mul" | "mad" | "fma" | "div" | "rem" | "abs" | "neg" | "min" | "max" | "addc" | "subc"
-        | "madc" | "sad" | "mul24" | "mad24" => op_alu::arithmetic(b, m, ops),
+        "add" | "sub" | "mul" | "mad" | "fma" | "div" | "rem" | "abs" | "neg" | "min" | "max" | "addc" | "subc" | "madc"
+        | "sad" | "mul24" | "mad24" => op_alu::arithmetic(b, m, ops),
         "rcp" | "sqrt" | "rsqrt" | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "copysign" => op_alu::special(b, m, ops),
-        "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr" | "shf" | "popc" | "clz" | "bfind" | "brev"
-        | "bfe" | "bfi" | "prmt" | "dp4a" | "dp2a" | "bmsk" | "szext" | "fns" => op_alu::logic(b, m, ops),
+        "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr" | "shf" | "popc" | "clz" | "bfind" | "brev" | "bfe"
+        | "bfi" | "prmt" | "dp4a" | "dp2a" | "bmsk" | "szext" | "fns" => op_alu::logic(b, m, ops),
         "setp" | "set" | "selp" | "slct" | "testp" => op_convert::compare(b, m, ops),
         "mov" => op_convert::mov(b, m, ops),
         "cvt" => op_convert::cvt(b, m, ops),

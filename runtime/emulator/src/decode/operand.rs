@@ -85,12 +85,8 @@ impl<'s> Body<'_, 's> {
             Some(Sym::Static(target)) => Ok(self.address(target, offset, bits == 64)),
             Some(Sym::Shared(at)) => Ok(self.constant((i64::from(at + base) + offset) as u64, bits)),
             Some(Sym::KernelParam(at)) => Ok(self.constant((i64::from(at) + offset) as u64, bits)),
-            Some(Sym::DynamicShared(align)) if offset == 0 => {
-                Ok(self.special(Special::DynamicSmemBase(align), bits == 64))
-            }
-            Some(Sym::Local(at) | Sym::CallParam(at, _)) if offset == 0 => {
-                Ok(self.special(Special::LocalBase(at), bits == 64))
-            }
+            Some(Sym::DynamicShared(align)) if offset == 0 => Ok(self.special(Special::DynamicSmemBase(align), bits == 64)),
+            Some(Sym::Local(at) | Sym::CallParam(at, _)) if offset == 0 => Ok(self.special(Special::LocalBase(at), bits == 64)),
             Some(Sym::DynamicShared(_) | Sym::Local(_) | Sym::CallParam(..)) => {
                 Err(self.fail(format!("`{name}+{offset}` is not supported as a value")))
             }
@@ -191,12 +187,7 @@ impl<'s> Body<'_, 's> {
     }
 
     /// `d|p` or `d`, either part `_`.
-    pub fn dst_pair(
-        &mut self,
-        ops: Ops<'_, 's>,
-        i: usize,
-        bits: u32,
-    ) -> Result<(Option<u32>, Option<u32>), Error> {
+    pub fn dst_pair(&mut self, ops: Ops<'_, 's>, i: usize, bits: u32) -> Result<(Option<u32>, Option<u32>), Error> {
         let one = |body: &mut Self, name: &'s str, bits| match name {
             "_" => Ok(None),
             name => body.dst_name(name, bits).map(|(r, _)| Some(r.index())),
@@ -268,9 +259,7 @@ impl<'s> Body<'_, 's> {
         };
         Ok(match self.lookup(name) {
             Some(Sym::Shared(at)) => (self.constant(0, 32), i64::from(at) + shared + offset, None),
-            Some(Sym::DynamicShared(align)) => {
-                (self.special(Special::DynamicSmemBase(align), false), offset, None)
-            }
+            Some(Sym::DynamicShared(align)) => (self.special(Special::DynamicSmemBase(align), false), offset, None),
             Some(Sym::KernelParam(at)) => (self.constant(0, 32), i64::from(at) + offset, None),
             Some(Sym::Local(at)) => (self.special(Special::LocalBase(0), false), i64::from(at) + offset, None),
             Some(Sym::CallParam(at, _)) => {

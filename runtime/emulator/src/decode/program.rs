@@ -138,9 +138,6 @@ impl Program {
 impl Function {
     /// Alignment of dynamic shared memory: the largest that an `extern .shared` array asks for, at least 16.
     pub fn smem_align(&self) -> u32 {
-        self.specials
-            .iter()
-            .map(|(_, s)| if let Special::DynamicSmemBase(align) = s { *align } else { 16 })
-            .fold(16, u32::max)
+        self.specials.iter().map(|(_, s)| if let Special::DynamicSmemBase(align) = s { *align } else { 16 }).fold(16, u32::max)
     }
 }

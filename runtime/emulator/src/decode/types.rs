@@ -117,8 +117,14 @@ pub enum FloatOp {
     Sin,
     Cos,
     Tanh,
-    Min { nan: bool, xorsign_abs: bool },
-    Max { nan: bool, xorsign_abs: bool },
+    Min {
+        nan: bool,
+        xorsign_abs: bool,
+    },
+    Max {
+        nan: bool,
+        xorsign_abs: bool,
+    },
     Abs,
     Neg,
     Copysign,
@@ -323,7 +329,11 @@ pub enum MbarOp {
     Init,
     Inval,
     /// Arrive; `drop` also lowers the expected count, `expect` adds `count` bytes first.
-    Arrive { drop: bool, expect: bool, complete: bool },
+    Arrive {
+        drop: bool,
+        expect: bool,
+        complete: bool,
+    },
     ExpectTx,
     CompleteTx,
     TestWait,

@@ -127,8 +127,7 @@ pub fn copy(
         }
         if st.races {
             let agent = st.agents.copies(w.global);
-            let access =
-                Access { agent, time: sequence, clock: &w.clock, async_proxy: false, strong: false, pc: st.pc };
+            let access = Access { agent, time: sequence, clock: &w.clock, async_proxy: false, strong: false, pc: st.pc };
             st.trace(cta, at, size.into(), true, &access)?;
         }
         lanes.push((at, from[l], n));
@@ -203,13 +202,7 @@ pub fn copy_arrive(env: &Env, w: &mut Warp, st: &mut State, mask: u32, noinc: bo
         clock
     });
     super::memory::tick(w);
-    let p = Pending {
-        warp: w.global,
-        cta: w.cta,
-        pc: st.pc,
-        sequence: w.copies.issued,
-        what: What::CopyArrive { bars, clock },
-    };
+    let p = Pending { warp: w.global, cta: w.cta, pc: st.pc, sequence: w.copies.issued, what: What::CopyArrive { bars, clock } };
     issue(env, st, p)
 }
 
@@ -238,7 +231,12 @@ pub fn bulk(env: &Env, w: &mut Warp, st: &mut State, mask: u32, b: &Bulk) -> Res
     for l in (0..LANES).filter(|l| mask >> l & 1 != 0) {
         let size = u64::from(w.regs.w32(b.size)[l]);
         if size == 0 || size % 16 != 0 || to[l] % 16 != 0 || from[l] % 16 != 0 {
-            return fail_at(FaultKind::Misaligned, format!("bulk copies of {size} bytes: size and addresses must be multiples of 16"), l, to[l]);
+            return fail_at(
+                FaultKind::Misaligned,
+                format!("bulk copies of {size} bytes: size and addresses must be multiples of 16"),
+                l,
+                to[l],
+            );
         }
         let multicast = b.mask.map(|m| w.regs.w32(m)[l]);
         w.bulk.issued += 1;
@@ -289,16 +287,7 @@ pub fn bulk(env: &Env, w: &mut Warp, st: &mut State, mask: u32, b: &Bulk) -> Res
 
 /// Records an asynchronous-proxy access for race detection.
 #[allow(clippy::too_many_arguments)]
-pub fn async_access(
-    st: &mut State,
-    w: &Warp,
-    cta: usize,
-    at: u64,
-    size: u64,
-    write: bool,
-    agent: usize,
-    time: u32,
-) -> Res<()> {
+pub fn async_access(st: &mut State, w: &Warp, cta: usize, at: u64, size: u64, write: bool, agent: usize, time: u32) -> Res<()> {
     if !st.races {
         return Ok(());
     }

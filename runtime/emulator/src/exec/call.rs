@@ -141,7 +141,10 @@ pub fn call(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, active: u32,
                     return fail_at(FaultKind::InvalidOperand, "call through an address that is no function", l, handle);
                 }
                 if found.is_some_and(|f| f != index as u32) {
-                    return fail(FaultKind::Unsupported, "an indirect call to different functions within a warp is not supported");
+                    return fail(
+                        FaultKind::Unsupported,
+                        "an indirect call to different functions within a warp is not supported",
+                    );
                 }
                 found = Some(index as u32);
             }
@@ -232,8 +235,7 @@ fn text(env: &Env, w: &Warp, st: &State, lane: usize, addr: u64) -> String {
 fn builtin(env: &Env, w: &mut Warp, st: &mut State, s: &Split, active: u32, b: Builtin, call: &Call) -> Res<()> {
     let local = s.frames.last().map_or(0, |f| f.local);
     for l in (0..LANES).filter(|l| active >> l & 1 != 0) {
-        let args: Vec<u64> =
-            call.args.iter().map(|a| read_actual(w, a, local, l).first().copied().unwrap_or_default()).collect();
+        let args: Vec<u64> = call.args.iter().map(|a| read_actual(w, a, local, l).first().copied().unwrap_or_default()).collect();
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match b {
             Builtin::Printf => {
@@ -315,8 +317,7 @@ fn printf(env: &Env, w: &Warp, st: &State, lane: usize, format: &str, buffer: u6
             _ => general(x, precision.unwrap_or(6)),
         };
         let flags: String = spec.chars().take_while(|c| "-+ 0#".contains(*c)).collect();
-        let width: usize =
-            spec[flags.len()..].split('.').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+        let width: usize = spec[flags.len()..].split('.').next().and_then(|n| n.parse().ok()).unwrap_or_default();
         let body = if flags.contains('+') && !body.starts_with('-') && conversion != 's' { format!("+{body}") } else { body };
         if flags.contains('-') {
             out.push_str(&format!("{body:<width$}"));
@@ -354,9 +355,5 @@ fn general(x: f64, precision: usize) -> String {
     } else {
         format!("{x:.*}", (precision as i32 - 1 - e).max(0) as usize)
     };
-    if s.contains('.') && !s.contains('e') {
-        s.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        s
-    }
+    if s.contains('.') && !s.contains('e') { s.trim_end_matches('0').trim_end_matches('.').to_owned() } else { s }
 }

@@ -62,9 +62,7 @@ impl Runner {
                 shared: vec![0; bytes],
                 written: vec![0; bytes],
                 shadow: if races { Shadow::new(bytes) } else { Shadow::default() },
-                barriers: (0..16)
-                    .map(|_| Barrier { arrived: vec![0; per_cta], all: true, ..Barrier::default() })
-                    .collect(),
+                barriers: (0..16).map(|_| Barrier { arrived: vec![0; per_cta], all: true, ..Barrier::default() }).collect(),
                 alive: (0..per_cta).map(lanes).collect(),
                 wgmma_done: vec![0; per_cta],
                 ..Cta::default()
@@ -245,10 +243,8 @@ impl Runner {
         let frame = s.frames[s.frames.len() - 1];
         let inst = &env.program.functions[frame.function as usize].insts[s.pc as usize];
         let parked = w.parked().next().is_some();
-        let exchange = matches!(
-            inst.op,
-            Op::Shfl { .. } | Op::Vote { .. } | Op::Match { .. } | Op::Redux { .. } | Op::Elect { .. }
-        );
+        let exchange =
+            matches!(inst.op, Op::Shfl { .. } | Op::Vote { .. } | Op::Match { .. } | Op::Redux { .. } | Op::Elect { .. });
         if parked && (exchange || !env.options.sanitizers.barriers) {
             return Ok(());
         }
@@ -337,9 +333,7 @@ fn ready(w: &mut Warp, st: &mut State) -> bool {
     while i < w.splits.len() {
         let over = match w.splits[i].wait {
             Wait::Ready => true,
-            Wait::Mbarrier { cta, at, phase } => {
-                st.ctas[cta].mbarriers.get(&at).is_none_or(|m| m.phase != phase)
-            }
+            Wait::Mbarrier { cta, at, phase } => st.ctas[cta].mbarriers.get(&at).is_none_or(|m| m.phase != phase),
             Wait::Cluster(generation) => st.cluster.generation > generation,
             Wait::Wgmma(until) => matrix::group_done(w, st, until),
             Wait::Barrier { id, generation } => st.ctas[w.cta].barriers[id as usize].generation > generation,

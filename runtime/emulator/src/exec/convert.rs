@@ -25,9 +25,15 @@ pub fn cvt(r: &mut Regs, mask: u32, c: &Cvt) {
                 return map1(r, mask, d, a, |x: u32| half::f16::from_bits(x as u16).to_f32());
             }
             (F16, F32, ..) if c.rnd == Rnd::Rn && !c.ftz && !c.relu && !c.satfinite => {
-                return map1(r, mask, d, a, |x: f32| {
-                    if x.is_nan() { 0x7fff } else { u32::from(half::f16::from_f32(x).to_bits()) }
-                });
+                return map1(
+                    r,
+                    mask,
+                    d,
+                    a,
+                    |x: f32| {
+                        if x.is_nan() { 0x7fff } else { u32::from(half::f16::from_f32(x).to_bits()) }
+                    },
+                );
             }
             _ => {}
         }
@@ -145,11 +151,7 @@ fn one(bits: u64, c: &Cvt) -> u64 {
 }
 
 fn finish_float(x: f64, c: &Cvt) -> u64 {
-    let x = if c.sat {
-        if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) }
-    } else {
-        x
-    };
+    let x = if c.sat { if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) } } else { x };
     if c.to == Num::F64 {
         return x.to_bits();
     }
@@ -172,11 +174,7 @@ fn integral(x: f64, rnd: Rnd) -> f64 {
 }
 
 fn clamp(value: i128, width: u32, signed: bool) -> i128 {
-    if signed {
-        value.clamp(-(1i128 << (width - 1)), (1i128 << (width - 1)) - 1)
-    } else {
-        value.clamp(0, (1i128 << width) - 1)
-    }
+    if signed { value.clamp(-(1i128 << (width - 1)), (1i128 << (width - 1)) - 1) } else { value.clamp(0, (1i128 << width) - 1) }
 }
 
 /// Truncates to `width` bits, then extends to the destination register by the type's sign.
@@ -316,8 +314,7 @@ pub fn set(r: &mut Regs, mask: u32, s: &Setp, d: R, float: bool, half: Option<bo
 /// `slct`: a where c >= 0.
 pub fn slct(r: &mut Regs, mask: u32, wide: bool, float: bool, s: [u32; 4]) {
     let c = *r.w32(s[3]);
-    let pick: [bool; LANES] =
-        c.map(|c| if float { f32::from_bits(c) >= 0.0 } else { c as i32 >= 0 });
+    let pick: [bool; LANES] = c.map(|c| if float { f32::from_bits(c) >= 0.0 } else { c as i32 >= 0 });
     let bits = pick.iter().enumerate().fold(0, |m, (l, &b)| m | u32::from(b) << l);
     select(r, mask, wide, s, bits);
 }
@@ -358,11 +355,7 @@ pub fn testp(r: &mut Regs, mask: u32, test: TestOp, double: bool, d: u32, a: u32
     };
     let mut hits = 0;
     for l in 0..LANES {
-        let c = if double {
-            f64::from_bits(r.w64(a)[l]).classify()
-        } else {
-            f32::from_bits(r.w32(a)[l]).classify()
-        };
+        let c = if double { f64::from_bits(r.w64(a)[l]).classify() } else { f32::from_bits(r.w32(a)[l]).classify() };
         hits |= u32::from(class(c)) << l;
     }
     r.set_p(d, mask, hits);

@@ -25,11 +25,5 @@ pub fn fail<T>(kind: FaultKind, message: impl Into<String>) -> Res<T> {
 /// A fault of one lane at an address.
 #[cold]
 pub fn fail_at<T>(kind: FaultKind, message: impl Into<String>, lane: usize, address: u64) -> Res<T> {
-    Err(Box::new(Fail {
-        kind,
-        message: message.into(),
-        lane: Some(lane as u32),
-        address: Some(address),
-        other: None,
-    }))
+    Err(Box::new(Fail { kind, message: message.into(), lane: Some(lane as u32), address: Some(address), other: None }))
 }

@@ -54,9 +54,7 @@ pub fn float(r: &mut Regs, mask: u32, op: FloatOp, double: bool, rnd: Rnd, ftz: 
                 return map2(r, mask, d, a, b, |x: f32, y: f32| canon(flush(flush(x) * flush(y))));
             }
             (FloatOp::Fma, true) => {
-                return map3(r, mask, s, |x: f32, y: f32, z: f32| {
-                    canon(flush(flush(x).mul_add(flush(y), flush(z))))
-                });
+                return map3(r, mask, s, |x: f32, y: f32, z: f32| canon(flush(flush(x).mul_add(flush(y), flush(z)))));
             }
             (FloatOp::Max { nan: false, xorsign_abs: false }, false) => {
                 return map2(r, mask, d, a, b, |x: f32, y: f32| canon(fmax(x, y)));
@@ -154,11 +152,7 @@ fn general32(r: &mut Regs, mask: u32, op: FloatOp, rnd: Rnd, ftz: bool, sat: boo
 
 /// An exact zero sum of operands with opposite signs is -0 when rounding down, else +0.
 fn sign_of_zero(x: f32, y: f32, rnd: Rnd, sum: f32) -> f32 {
-    if sum == 0.0 && x.is_sign_negative() != y.is_sign_negative() {
-        if rnd == Rnd::Rm { -0.0 } else { 0.0 }
-    } else {
-        sum
-    }
+    if sum == 0.0 && x.is_sign_negative() != y.is_sign_negative() { if rnd == Rnd::Rm { -0.0 } else { 0.0 } } else { sum }
 }
 
 fn minmax(x: f32, y: f32, min: bool, nan: bool, xorsign_abs: bool) -> f32 {

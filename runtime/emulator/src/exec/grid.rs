@@ -32,14 +32,7 @@ pub struct Done {
 /// Runs all clusters of a launch.
 pub fn run(env: &Env, instructions: usize) -> Result<Done, Fault> {
     let clusters = (0..3).map(|i| u64::from(env.shape.grid[i] / env.shape.cluster[i])).product();
-    let queue = Mutex::new(Queue {
-        next: 0,
-        total: clusters,
-        suspended: VecDeque::new(),
-        resident: 0,
-        executed: 0,
-        fault: None,
-    });
+    let queue = Mutex::new(Queue { next: 0, total: clusters, suspended: VecDeque::new(), resident: 0, executed: 0, fault: None });
     let size = u64::from(env.shape.cluster.iter().product::<u32>());
     let most = (u64::from(env.options.limits.resident_ctas) / size).max(1);
     let workers = if env.alone { 1 } else { rayon::current_num_threads().min(clusters as usize).max(1) };
@@ -56,10 +49,7 @@ pub fn run(env: &Env, instructions: usize) -> Result<Done, Fault> {
     let queue = queue.into_inner().unwrap_or_else(|e| e.into_inner());
     match queue.fault {
         Some(fault) => Err(fault),
-        None => Ok(Done {
-            counts: totals.into_inner().unwrap_or_else(|e| e.into_inner()),
-            executed: queue.executed,
-        }),
+        None => Ok(Done { counts: totals.into_inner().unwrap_or_else(|e| e.into_inner()), executed: queue.executed }),
     }
 }
 

@@ -146,9 +146,9 @@ fn rare(r: &mut Regs, mask: u32, op: IntOp, s: [u32; 4], signed: bool) {
         IntOp::SubSat => map2(r, mask, d, a, b, i32::saturating_sub),
         IntOp::MinRelu => map2(r, mask, d, a, b, |x: i32, y: i32| x.min(y).max(0)),
         IntOp::MaxRelu => map2(r, mask, d, a, b, |x: i32, y: i32| x.max(y).max(0)),
-        IntOp::MadHiSat => map3(r, mask, s, |x: i32, y: i32, z: i32| {
-            ((i64::from(x) * i64::from(y) >> 32) as i32).saturating_add(z)
-        }),
+        IntOp::MadHiSat => {
+            map3(r, mask, s, |x: i32, y: i32, z: i32| ((i64::from(x) * i64::from(y) >> 32) as i32).saturating_add(z))
+        }
         IntOp::ShfL { wrap } => map3(r, mask, s, move |x: u32, y: u32, n: u32| {
             let n = if wrap { n & 31 } else { n.min(32) };
             (((u64::from(y) << 32 | u64::from(x)) << n) >> 32) as u32
@@ -180,9 +180,9 @@ fn rare(r: &mut Regs, mask: u32, op: IntOp, s: [u32; 4], signed: bool) {
             }
             sum
         }),
-        IntOp::Mul24 { hi } => map2(r, mask, d, a, b, move |x: u32, y: u32| {
-            (sx24(x).wrapping_mul(sx24(y)) >> if hi { 16 } else { 0 }) as u32
-        }),
+        IntOp::Mul24 { hi } => {
+            map2(r, mask, d, a, b, move |x: u32, y: u32| (sx24(x).wrapping_mul(sx24(y)) >> if hi { 16 } else { 0 }) as u32)
+        }
         IntOp::Mad24 { hi } => map3(r, mask, s, move |x: u32, y: u32, z: u32| {
             ((sx24(x).wrapping_mul(sx24(y)) >> if hi { 16 } else { 0 }) as u32).wrapping_add(z)
         }),
@@ -346,29 +346,27 @@ pub fn mul_wide(r: &mut Regs, mask: u32, signed: bool, from16: bool, d: u32, a: 
     match (from16, signed, c) {
         (false, true, None) => map2(r, mask, d, a, b, |x: i32, y: i32| i64::from(x) * i64::from(y)),
         (false, false, None) => map2(r, mask, d, a, b, |x: u32, y: u32| u64::from(x) * u64::from(y)),
-        (false, true, Some(c)) => map3(r, mask, [d, a, b, c], |x: i32, y: i32, z: i64| {
-            (i64::from(x) * i64::from(y)).wrapping_add(z)
-        }),
-        (false, false, Some(c)) => map3(r, mask, [d, a, b, c], |x: u32, y: u32, z: u64| {
-            (u64::from(x) * u64::from(y)).wrapping_add(z)
-        }),
+        (false, true, Some(c)) => {
+            map3(r, mask, [d, a, b, c], |x: i32, y: i32, z: i64| (i64::from(x) * i64::from(y)).wrapping_add(z))
+        }
+        (false, false, Some(c)) => {
+            map3(r, mask, [d, a, b, c], |x: u32, y: u32, z: u64| (u64::from(x) * u64::from(y)).wrapping_add(z))
+        }
         (true, true, None) => map2(r, mask, d, a, b, |x: i16, y: i16| i32::from(x) * i32::from(y)),
         (true, false, None) => map2(r, mask, d, a, b, |x: u16, y: u16| u32::from(x) * u32::from(y)),
-        (true, true, Some(c)) => map3(r, mask, [d, a, b, c], |x: i16, y: i16, z: i32| {
-            (i32::from(x) * i32::from(y)).wrapping_add(z)
-        }),
-        (true, false, Some(c)) => map3(r, mask, [d, a, b, c], |x: u16, y: u16, z: u32| {
-            (u32::from(x) * u32::from(y)).wrapping_add(z)
-        }),
+        (true, true, Some(c)) => {
+            map3(r, mask, [d, a, b, c], |x: i16, y: i16, z: i32| (i32::from(x) * i32::from(y)).wrapping_add(z))
+        }
+        (true, false, Some(c)) => {
+            map3(r, mask, [d, a, b, c], |x: u16, y: u16, z: u32| (u32::from(x) * u32::from(y)).wrapping_add(z))
+        }
     }
 }
 
 /// `add.cc` and relatives: the carry is one bit a lane.
 pub fn carry(r: &mut Regs, mask: u32, op: CarryOp, wide: bool, use_cc: bool, set_cc: bool, s: [u32; 4]) {
     let bits = if wide { 64 } else { 32 };
-    let get = |r: &Regs, i: u32| -> [u64; LANES] {
-        if wide { *r.w64(i) } else { r.w32(i).map(u64::from) }
-    };
+    let get = |r: &Regs, i: u32| -> [u64; LANES] { if wide { *r.w64(i) } else { r.w32(i).map(u64::from) } };
     let (a, b, c) = (get(r, s[1]), get(r, s[2]), get(r, s[3]));
     let mut out = [0u64; LANES];
     let mut flags = 0u32;

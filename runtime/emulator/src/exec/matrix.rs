@@ -265,8 +265,7 @@ fn rows(env: &Env, w: &Warp, st: &mut State, addr: R, off: i64, n: usize, write:
         }
         if st.races {
             let time = w.clock.seen.get(w.global).copied().unwrap_or_default();
-            let access =
-                Access { agent: w.global, time, clock: &w.clock, async_proxy: false, strong: false, pc: st.pc };
+            let access = Access { agent: w.global, time, clock: &w.clock, async_proxy: false, strong: false, pc: st.pc };
             st.trace(cta, at, 16, write, &access)?;
         }
         out.push((cta, at));
@@ -527,7 +526,11 @@ fn compute(env: &Env, w: &mut Warp, st: &mut State, x: &Wgmma, op: &WgmmaOp) -> 
             desc.chunks(64, k as u64, bits.into(), x.trans_a, |row, byte, at| {
                 let e = byte as usize / width;
                 // Only the chunks of this warp's 16 rows.
-                let mine = if x.trans_a { first_row as usize / 8 == e / 8 || first_row as usize / 8 + 1 == e / 8 } else { row / 16 == first_row / 16 };
+                let mine = if x.trans_a {
+                    first_row as usize / 8 == e / 8 || first_row as usize / 8 + 1 == e / 8
+                } else {
+                    row / 16 == first_row / 16
+                };
                 if mine {
                     let bytes = chunk(env, st, cta, at)?;
                     for (j, b) in bytes.chunks(width).enumerate() {

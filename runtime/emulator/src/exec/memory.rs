@@ -364,12 +364,7 @@ fn aligned(at: u64, size: u64, lane: usize) -> Res<()> {
 
 #[cold]
 fn local_bounds<T>(w: &Warp, at: u64, lane: usize) -> Res<T> {
-    fail_at(
-        FaultKind::OutOfBounds,
-        format!("access outside local memory, which is {} bytes a thread", w.local.size()),
-        lane,
-        at,
-    )
+    fail_at(FaultKind::OutOfBounds, format!("access outside local memory, which is {} bytes a thread", w.local.size()), lane, at)
 }
 
 /// `st`.
@@ -459,15 +454,7 @@ fn overwrites_mbarrier(st: &State, cta: usize, at: u64, size: u64, lane: usize) 
 
 /// Stores one element of each lane; neighbours within a word become one store.
 #[inline(always)]
-fn scatter(
-    env: &Env,
-    mask: u32,
-    blocks: &[(usize, u64); LANES],
-    extra: u64,
-    size: u32,
-    values: &[u64; LANES],
-    merge: bool,
-) {
+fn scatter(env: &Env, mask: u32, blocks: &[(usize, u64); LANES], extra: u64, size: u32, values: &[u64; LANES], merge: bool) {
     let mut l = 0;
     while l < LANES {
         if mask >> l & 1 == 0 {

@@ -163,7 +163,11 @@ impl State {
         if at + size > data.len() as u64 || at < u64::from(env.shared_base) {
             return fail_at(
                 FaultKind::OutOfBounds,
-                format!("{size}-byte access outside shared memory, which is {} bytes from {}", env.shared_size - env.shared_base, env.shared_base),
+                format!(
+                    "{size}-byte access outside shared memory, which is {} bytes from {}",
+                    env.shared_size - env.shared_base,
+                    env.shared_base
+                ),
                 lane,
                 at,
             );

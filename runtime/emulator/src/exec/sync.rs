@@ -189,14 +189,7 @@ pub fn live<'s>(st: &'s mut State, cta: usize, at: u32, lane: usize) -> Res<&'s 
 }
 
 /// Arrivals and bytes on an mbarrier; completes its phase when nothing is missing.
-pub fn signal(
-    st: &mut State,
-    (cta, at): (usize, u32),
-    arrivals: u32,
-    bytes: i64,
-    clock: Option<&Clock>,
-    lane: usize,
-) -> Res<()> {
+pub fn signal(st: &mut State, (cta, at): (usize, u32), arrivals: u32, bytes: i64, clock: Option<&Clock>, lane: usize) -> Res<()> {
     let m = live(st, cta, at, lane)?;
     m.pending -= i64::from(arrivals);
     m.tx -= bytes;

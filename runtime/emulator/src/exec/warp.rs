@@ -36,9 +36,16 @@ pub enum Wait {
     /// The lanes of the mask at any `bar.warp.sync`.
     WarpBarrier(u32),
     /// A CTA barrier to move past a generation.
-    Barrier { id: u32, generation: u64 },
+    Barrier {
+        id: u32,
+        generation: u64,
+    },
     /// An mbarrier: CTA of the cluster, offset, and the phase that must be over.
-    Mbarrier { cta: usize, at: u32, phase: u64 },
+    Mbarrier {
+        cta: usize,
+        at: u32,
+        phase: u64,
+    },
     /// The cluster barrier to move past a generation.
     Cluster(u64),
     /// All warps of the warpgroup to have finished as many wgmma groups.
@@ -258,8 +265,7 @@ impl Warp {
                         }
                         let mut whole = group.remove(0);
                         for other in group {
-                            let common =
-                                whole.meetings.iter().zip(&other.meetings).take_while(|(a, b)| a == b).count();
+                            let common = whole.meetings.iter().zip(&other.meetings).take_while(|(a, b)| a == b).count();
                             let (mine, theirs) = (whole.meetings.clone(), other.meetings.clone());
                             self.leave(&mine[common..], whole.mask);
                             self.leave(&theirs[common..], other.mask);

@@ -6,14 +6,7 @@ use super::ast::{Item, Module};
 use super::token::{Token, int_value};
 use crate::error::Error;
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    missing_docs,
-    unused_imports,
-    dead_code,
-    mismatched_lifetime_syntaxes
-)]
+#[allow(clippy::all, clippy::pedantic, missing_docs, unused_imports, dead_code, mismatched_lifetime_syntaxes)]
 mod grammar {
     include!(concat!(env!("OUT_DIR"), "/ptx/grammar.rs"));
 }
@@ -30,19 +23,13 @@ pub struct Fail {
 
 /// Value of an integer literal.
 pub(super) fn int<E>(text: &str, at: usize) -> Result<u64, lalrpop_util::ParseError<usize, E, Fail>> {
-    int_value(text).ok_or_else(|| {
-        Fail { at, message: format!("integer `{text}` does not fit in 64 bits") }.into_user()
-    })
+    int_value(text).ok_or_else(|| Fail { at, message: format!("integer `{text}` does not fit in 64 bits") }.into_user())
 }
 
 /// Offset with its sign.
-pub(super) fn signed<E>(
-    value: u64,
-    minus: bool,
-    at: usize,
-) -> Result<i64, lalrpop_util::ParseError<usize, E, Fail>> {
-    let value = i64::try_from(value)
-        .map_err(|_| Fail { at, message: format!("offset {value} does not fit in 63 bits") }.into_user())?;
+pub(super) fn signed<E>(value: u64, minus: bool, at: usize) -> Result<i64, lalrpop_util::ParseError<usize, E, Fail>> {
+    let value =
+        i64::try_from(value).map_err(|_| Fail { at, message: format!("offset {value} does not fit in 63 bits") }.into_user())?;
     Ok(if minus { -value } else { value })
 }
 
@@ -94,10 +81,7 @@ fn tokens(source: &str) -> impl Iterator<Item = Spanned<'_>> {
                 _ => {}
             }
             if depth > MAX_NESTING {
-                return Some(Err(Fail {
-                    at: span.start,
-                    message: format!("nested more than {MAX_NESTING} deep"),
-                }));
+                return Some(Err(Fail { at: span.start, message: format!("nested more than {MAX_NESTING} deep") }));
             }
             return Some(Ok((span.start, token, span.end)));
         }

@@ -63,9 +63,8 @@ pub fn access(block: &Block, at: u64, size: u64, write: bool, tag: Tag) -> Optio
         let n = (4 - here % 4).min(end - here);
         let bytes = ((1u64 << n) - 1) << (here % 4);
         let word = (here / 8) as usize;
-        let page = block.cells[word / PAGE_WORDS].get_or_init(|| {
-            Cells((0..2 * PAGE_WORDS).map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect())
-        });
+        let page = block.cells[word / PAGE_WORDS]
+            .get_or_init(|| Cells((0..2 * PAGE_WORDS).map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect()));
         let (w, r) = &page.0[(here / 4) as usize % (2 * PAGE_WORDS)];
         let (old_w, old_r) = (w.load(Relaxed), r.load(Relaxed));
         let conflicts = |old: u64| {
