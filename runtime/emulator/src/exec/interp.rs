@@ -25,17 +25,6 @@ pub enum Stop {
 /// Runs a split for at most `turn` instructions.
 pub fn run(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) -> Res<Stop> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
-    {
-        // SAFETY: the processor has just been found to have every feature that the function is compiled for.
-        return unsafe { run_avx512(env, w, st, s, turn) };
-    }
-    #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
         // SAFETY: the processor has just been found to have every feature that the function is compiled for.
         return unsafe { run_avx2(env, w, st, s, turn) };
@@ -46,12 +35,6 @@ pub fn run(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) ->
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn run_avx2(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) -> Res<Stop> {
-    body(env, w, st, s, turn)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-fn run_avx512(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) -> Res<Stop> {
     body(env, w, st, s, turn)
 }
 
