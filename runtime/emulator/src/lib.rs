@@ -9,6 +9,7 @@
 #![allow(clippy::needless_range_loop, reason = "lane loops index several arrays at once, which vectorizes")]
 
 pub mod arch;
+pub mod command;
 pub mod counters;
 pub mod decode;
 pub mod error;

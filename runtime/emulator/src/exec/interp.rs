@@ -24,7 +24,8 @@ pub enum Stop {
 
 /// Runs a split for at most `turn` instructions.
 pub fn run(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) -> Res<Stop> {
-    #[cfg(target_arch = "x86_64")]
+    // Development builds have one copy of the loop, so that they compile in half the time.
+    #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
         // SAFETY: the processor has just been found to have every feature that the function is compiled for.
         return unsafe { run_avx2(env, w, st, s, turn) };
@@ -32,7 +33,7 @@ pub fn run(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) ->
     body(env, w, st, s, turn)
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn run_avx2(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, turn: u32) -> Res<Stop> {
     body(env, w, st, s, turn)

@@ -19,15 +19,12 @@ pub enum Flow {
 
 /// Completes a CTA barrier if enough threads have arrived.
 fn try_complete(barrier: &mut Barrier, alive: &[u32]) -> bool {
-    let mut warps = 0;
-    let mut there = 0;
+    let mut warps = 0u32;
+    let mut there = 0u32;
     for (arrived, alive) in barrier.arrived.iter().zip(alive) {
-        if *alive != 0 {
-            warps += 1;
-            if *arrived != 0 && arrived & alive == *alive {
-                there += 1;
-            }
-        }
+        warps += u32::from(*alive != 0);
+        // A warp may arrive without waiting and exit.
+        there += u32::from(*arrived != 0 && arrived & alive == *alive);
     }
     if there == 0 || there * 32 < barrier.expected.unwrap_or(warps * 32) {
         return false;
