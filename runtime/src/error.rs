@@ -1,5 +1,7 @@
 //! What can go wrong, typed.
 
+use kiln_compiler::{CompileError, Report};
+use kiln_ir::signature::BindError;
 use thiserror::Error;
 
 /// What can be wrong with a tensor.
@@ -36,7 +38,68 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// The program, or its compilation.
+    #[error(transparent)]
+    Compile(Box<CompileError>),
+    /// The arguments do not fit the kernel.
+    #[error("{report}")]
+    Launch {
+        /// The error as a diagnostic, with the kernel's source.
+        report: Report,
+        /// The error as data.
+        error: Box<BindError>,
+    },
+    /// An argument is given twice, or for a parameter that there is not.
+    #[error("{0}")]
+    Argument(String),
+    /// An `assert` of the kernel failed.
+    #[error("error[K1015]: assertion failed in kernel `{kernel}`, program ({program}): {message}\n  --> {place}")]
+    Assertion {
+        /// The kernel.
+        kernel: String,
+        /// The assertion's text.
+        message: String,
+        /// `file.kiln:line:column`.
+        place: String,
+        /// Number of the program along each axis of the grid; the lowest of those that failed.
+        program: String,
+    },
+    /// The disk cache cannot be used.
+    #[error("{0}")]
+    Cache(String),
+    /// A bug in Kiln.
+    #[error("internal error: {0} (this is a bug in kiln)")]
+    Internal(String),
     /// Worker threads cannot be started.
     #[error("cannot start worker threads: {0}")]
     Threads(String),
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Error {
+        Error::Compile(Box::new(error))
+    }
+}
+
+impl Error {
+    /// The diagnostics of the error, where it has some that point into sources.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Error::Launch { report, .. } => Some(report),
+            Error::Compile(error) => match &**error {
+                CompileError::Refused(report) => Some(report),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the error is a bug in Kiln.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Error::Internal(_) => true,
+            Error::Compile(error) => matches!(**error, CompileError::Ice(_)),
+            _ => false,
+        }
+    }
 }

@@ -1,16 +1,41 @@
 //! Kiln's runtime: devices, tensors, launches, caches.
+//!
+//! ```no_run
+//! use kiln::{Device, Program, Tensor};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::best()?;
+//! let softmax = Program::open("softmax.kiln")?.kernel("softmax")?;
+//! let x = Tensor::<f32>::from_fn(&[128, 1000], |i| (i % 7) as f32)?;
+//! let mut y = Tensor::<f32>::zeros(&[128, 1000])?;
+//! softmax.on(&device).arg(&x).arg(&mut y).run()?;
+//! println!("{:?}", &y.read()?[..3]);
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
 
+mod args;
 pub mod cache;
+mod compiled;
 mod device;
 mod element;
 mod error;
+mod kernel;
+mod plan;
 pub mod pool;
+mod program;
 pub mod storage;
 pub mod tensor;
 
+pub use args::{Arg, IntoArg};
+pub use compiled::{CompiledKernel, Origin};
 pub use device::{CudaInfo, Device};
 pub use element::{Element, F8E4M3, F8E5M2};
 pub use error::{Error, TensorError};
-pub use pool::Pool;
+pub use kernel::{Kernel, Launch, Launched, OwnedArg};
+pub use kiln_compiler as compiler;
+pub use kiln_ir::ScalarType;
+pub use kiln_ir::signature::Number;
+pub use program::{Program, ProgramOptions};
 pub use tensor::{AnyTensor, Tensor};

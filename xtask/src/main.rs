@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dist;
 mod proc;
+mod reference;
 mod setup;
 mod test;
 mod tools;

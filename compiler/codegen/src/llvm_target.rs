@@ -82,6 +82,14 @@ pub(crate) fn host_triple() -> String {
     unsafe { take_message(LLVMGetDefaultTargetTriple()) }
 }
 
+/// LLVM's version, as it is linked.
+pub(crate) fn version() -> String {
+    let (mut major, mut minor, mut patch) = (0, 0, 0);
+    // SAFETY: writes three numbers.
+    unsafe { LLVMGetVersion(&mut major, &mut minor, &mut patch) };
+    format!("{major}.{minor}.{patch}")
+}
+
 /// Copies and frees a message of LLVM's.
 ///
 /// # Safety

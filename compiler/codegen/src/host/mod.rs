@@ -101,6 +101,15 @@ pub fn compile(module: &CheckedModule, options: &HostOptions) -> Result<HostObje
     })
 }
 
+/// What machine code depends on besides the module and the options: the processor with its features, the system, and LLVM's version. Part of cache keys.
+pub fn target_id() -> &'static str {
+    static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    ID.get_or_init(|| {
+        let (triple, cpu, features) = (llvm_target::host_triple(), llvm_target::host_cpu(), llvm_target::host_features());
+        format!("{triple} {cpu} {features} llvm-{}", llvm_target::version())
+    })
+}
+
 /// The width of vectors to use, in bytes.
 fn vector_bytes(cpu: &str, features: &str) -> u32 {
     let wide = ["x86-64-v4", "znver4", "znver5", "skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "graniterapids"];

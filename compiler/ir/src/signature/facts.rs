@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::bind::{ArgDesc, TensorDesc};
 use super::error::BindErrorKind;
+use super::overlap::{Region, overlap};
 use super::scalar::Number;
 use crate::func::{IntFact, TensorFacts};
 
@@ -68,6 +69,12 @@ pub fn tensor(tensor: &TensorDesc<'_>, known: impl Fn(usize) -> bool, may_alias:
         dense = dense.saturating_mul(tensor.dims[axis]);
     }
     TensorFacts { align: align_class(tensor.address, bytes), dims, strides, may_alias }
+}
+
+/// Whether two arguments are tensors that share an element.
+pub fn overlapping(a: &ArgDesc<'_>, b: &ArgDesc<'_>) -> bool {
+    let (ArgDesc::Tensor(a), ArgDesc::Tensor(b)) = (a, b) else { return false };
+    overlap(Region::of(a), Region::of(b))
 }
 
 /// Whether index arithmetic may be done in 32 bits: everything that the launch gives fits, and nothing points where the launch does not see.

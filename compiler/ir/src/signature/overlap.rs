@@ -4,6 +4,8 @@
 
 use smallvec::SmallVec;
 
+use super::bind::TensorDesc;
+
 /// A tensor's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
@@ -17,7 +19,12 @@ pub struct Region<'a> {
     pub strides: &'a [i64],
 }
 
-impl Region<'_> {
+impl<'a> Region<'a> {
+    /// The memory of a described tensor.
+    pub fn of(tensor: &TensorDesc<'a>) -> Region<'a> {
+        Region { address: tensor.address, elem_bytes: tensor.elem.bytes(), dims: tensor.dims, strides: tensor.strides }
+    }
+
     /// First byte and the byte behind the last one; None for a tensor without elements.
     fn range(&self) -> Option<(i128, i128)> {
         let (mut lo, mut hi) = (i128::from(self.address), i128::from(self.address));

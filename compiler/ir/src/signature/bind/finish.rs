@@ -1,6 +1,6 @@
 //! What follows once everything is bound: tensors to be made, the grid, `requires`, overlap, the schedule, and the specialization.
 
-use super::{ArgDesc, BindErrorKind, Binder, Bound, Inferred, Origin, Result, TensorDesc};
+use super::{ArgDesc, BindErrorKind, Binder, Bound, Inferred, Origin, Result};
 use crate::signature::eval::Env;
 use crate::signature::overlap::{Region, overlap};
 use crate::signature::{DimPattern, ElemRef, HostExpr, ParamKind, Schedule, Specialization, facts};
@@ -161,13 +161,7 @@ impl<'a> Binder<'a> {
         };
         for (i, i_mut, i_alias, a) in tensors() {
             for (j, j_mut, j_alias, b) in tensors().filter(|(j, ..)| *j > i) {
-                let region = |t: &TensorDesc<'a>| Region {
-                    address: t.address,
-                    elem_bytes: t.elem.bytes(),
-                    dims: t.dims,
-                    strides: t.strides,
-                };
-                if (i_mut || j_mut) && !(i_alias && j_alias) && overlap(region(a), region(b)) {
+                if (i_mut || j_mut) && !(i_alias && j_alias) && overlap(Region::of(a), Region::of(b)) {
                     let name = |k: usize| self.sig.params[k].name.clone();
                     let kind =
                         BindErrorKind::Overlap { first: name(i), second: name(j), written: name(if i_mut { i } else { j }) };

@@ -1,0 +1,32 @@
+//! `kiln devices`: what this machine can run kernels on.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use kiln::Device;
+
+use crate::ui::Ui;
+
+/// Lists them.
+pub fn run(ui: &Ui) -> Result<ExitCode> {
+    let (devices, no_gpus) = Device::all()?;
+    let best = Device::best()?.name();
+    for device in &devices {
+        let mark = if device.name() == best { '*' } else { ' ' };
+        let text = match device.cuda_info() {
+            None => format!("{} threads", device.num_sms()),
+            Some(info) => format!(
+                "{}, sm_{}, {} multiprocessors, {:.1} GiB (compiled for, not launched on yet)",
+                info.name,
+                info.sm,
+                info.multiprocessors,
+                info.memory as f64 / 1_073_741_824.0
+            ),
+        };
+        ui.out(&format!("{mark} {:<8} {text}\n", device.name()));
+    }
+    if let Some(why) = no_gpus {
+        ui.out(&format!("  no GPUs: {why}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,11 @@
+//! The commands, one file each.
+
+pub mod build;
+pub mod cache;
+pub mod check;
+pub mod devices;
+pub mod explain;
+pub mod fmt;
+pub mod new;
+pub mod run;
+pub mod select;

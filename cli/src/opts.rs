@@ -1,0 +1,288 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const TOP_HELP: &str = "\
+Examples:
+  kiln check softmax.kiln
+  kiln run softmax.kiln --arg 'x=randn(4096,4096):f32' --out y=y.npy --repeat 20
+  kiln build softmax.kiln --const BLOCK=1024 --emit ptx --target sm_90a
+  kiln explain K1002
+
+Environment:
+  KILN_DEVICE        device that kernels run on: cpu, cuda, cuda:1
+  KILN_NUM_THREADS   worker threads of the CPU
+  KILN_CACHE_DIR     directory of the compilation cache, or `off`
+  KILN_CACHE_SIZE    its bound, such as 500M (2G unless told)";
+
+/// Compiler and runner for Kiln, a tile language for GPU kernels.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, after_help = TOP_HELP, max_term_width = 100, subcommand_required = true)]
+pub struct Options {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// How diagnostics are written
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    pub message_format: MessageFormat,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Say less: errors and what was asked for
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// Text for people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// Where the output is a terminal and NO_COLOR is not set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check kernel files: syntax, names, types, shapes
+    #[command(after_help = "\
+Every item is checked, used or not, generically where it is generic. Warnings do not fail unless denied.
+
+Examples:
+  kiln check kernels/*.kiln
+  kiln check softmax.kiln --deny warnings
+  kiln check softmax.kiln --message-format json")]
+    Check(CheckOptions),
+    /// Compile a kernel and show or write what comes of it
+    #[command(after_help = "\
+A kernel is compiled for the types, constants and shapes of a launch. Give the arguments as for `run`, or shapes alone
+(`--arg 'x=f16[4096,4096]'`), or nothing: then a typical launch is assumed (aligned dense tensors, extents divisible by 16,
+f32 for open types), and constants without a value are asked for.
+
+Examples:
+  kiln build softmax.kiln --arg 'x=f32[64,1000]' --arg 'y=f32[64,1000]' --emit tile-ir
+  kiln build softmax.kiln --dim N=1000 --emit asm -o softmax.s
+  kiln build matmul.kiln --kernel matmul --type T=f16 --emit ptx --target sm_90a
+  kiln build matmul.kiln --emit tile-ir --print-after canonicalize --stop-after cse
+  kiln build matmul.kiln --time-passes")]
+    Build(BuildOptions),
+    /// Run a kernel on arrays
+    #[command(after_help = "\
+Arguments:
+  x=@x.npy                     a file: .npy, .npz (x=@a.npz:entry), .safetensors (x=@a.safetensors:entry)
+  x=randn(4096,4096):f16       made data: zeros, ones, full(DIMS, value=V), arange(N), arange(LO..HI),
+                               rand(DIMS, lo=0, hi=1), randn(DIMS, mean=0, std=1), randint(LO..HI, DIMS)
+  eps=1e-5                     a number
+Parameters that the kernel writes need no argument if --out names them and their shape follows from the others.
+Constants and types that the arguments determine need not be given.
+
+Examples:
+  kiln run softmax.kiln --kernel softmax --arg 'x=randn(4096,4096):f32' --out y=y.npy
+  kiln run softmax.kiln --kernel softmax --arg x=@x.npy --out y --check y=reference.npy --rtol 1e-5
+  kiln run matmul.kiln --kernel matmul --arg 'a=rand(512,256)' --arg 'b=rand(256,512)' --out c --const BM=64 \\
+           --repeat 50 --flops 2*M*N*K")]
+    Run(RunOptions),
+    /// Format kernel files
+    #[command(after_help = "\
+Examples:
+  kiln fmt kernels/          every .kiln file below
+  kiln fmt --check .         exit with 1 if a file is not formatted
+  kiln fmt - < a.kiln        from standard input to standard output")]
+    Fmt(FmtOptions),
+    /// Explain an error code
+    #[command(after_help = "Examples:\n  kiln explain K0301\n  kiln explain --list")]
+    Explain(ExplainOptions),
+    /// Look at the compilation cache, or empty it
+    #[command(after_help = "\
+Examples:
+  kiln cache stat            where it is, how much it holds
+  kiln cache gc              bring it below its bound (KILN_CACHE_SIZE)
+  kiln cache clear           remove everything")]
+    Cache(CacheOptions),
+    /// List the devices of this machine
+    Devices,
+    /// Start a project: a kernel file and a Rust program that runs it
+    #[command(
+        after_help = "Example:\n  kiln new my-kernels && cd my-kernels && kiln run src/scale.kiln --arg 'x=arange(10):f32' --out y=y.npy"
+    )]
+    New(NewOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// Kernel files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Make an error of a warning: its code, or `warnings` for all
+    #[arg(long, value_name = "CODE")]
+    pub deny: Vec<String>,
+}
+
+/// Which kernel, and what it is specialized for.
+#[derive(Debug, Args)]
+pub struct KernelOptions {
+    /// Kernel file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Kernel; needed where the file has several
+    #[arg(short, long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Argument of the kernel, see below
+    #[arg(short, long = "arg", value_name = "NAME=VALUE")]
+    pub args: Vec<String>,
+    /// Value of a constant
+    #[arg(long = "const", value_name = "NAME=VALUE")]
+    pub consts: Vec<String>,
+    /// Type of a type parameter
+    #[arg(long = "type", value_name = "NAME=TYPE")]
+    pub types: Vec<String>,
+    /// Function for a function parameter
+    #[arg(long = "fn", value_name = "NAME=PATH")]
+    pub fns: Vec<String>,
+    /// Schedule field: warps, stages, group, persistent, cluster, specialize, max_regs, cooperative, pdl
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub schedule: Vec<String>,
+    /// Seed of made data
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// LLVM's effort, 0 to 3
+    #[arg(short = 'O', long, value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub opt_level: u8,
+}
+
+#[derive(Debug, Args)]
+pub struct BuildOptions {
+    #[command(flatten)]
+    pub kernel: KernelOptions,
+    /// What to produce
+    #[arg(long, value_name = "KIND", default_value = "object")]
+    pub emit: EmitKind,
+    /// What to compile for: `host`, or a GPU architecture such as sm_80 or sm_90a
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+    /// File to write to (text goes to standard output unless told)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Value of a named dimension, where no arguments are given
+    #[arg(long = "dim", value_name = "NAME=VALUE")]
+    pub dims: Vec<String>,
+    /// Optional parameter to assume present, where no arguments are given
+    #[arg(long = "with", value_name = "PARAMETER")]
+    pub present: Vec<String>,
+    /// Show the IR after a pass, or after `all`
+    #[arg(long, value_name = "PASS", value_delimiter = ',')]
+    pub print_after: Vec<String>,
+    /// Show the IR as it was before a pass that fails
+    #[arg(long)]
+    pub print_before_failure: bool,
+    /// End after a pass
+    #[arg(long, value_name = "PASS")]
+    pub stop_after: Option<String>,
+    /// Show how long each stage and pass took
+    #[arg(long)]
+    pub time_passes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EmitKind {
+    /// Syntax tree, as text
+    Ast,
+    /// Tile IR after the passes
+    TileIr,
+    /// LLVM IR
+    Llvm,
+    /// Assembly of the host
+    Asm,
+    /// PTX for a GPU
+    Ptx,
+    /// Machine code of the host: compiled, and written where -o says
+    Object,
+}
+
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub kernel: KernelOptions,
+    /// Tensor to write back: `y=y.npy`, or `y` alone to make it without keeping it
+    #[arg(short, long = "out", value_name = "NAME[=FILE]")]
+    pub outs: Vec<String>,
+    /// Reference to compare with: `y=ref.npy`, or `ref.npy` where there is one output
+    #[arg(long = "check", value_name = "[NAME=]FILE")]
+    pub checks: Vec<String>,
+    /// Relative tolerance of --check (from the result's type unless told)
+    #[arg(long, value_name = "X")]
+    pub rtol: Option<f64>,
+    /// Absolute tolerance of --check
+    #[arg(long, value_name = "X")]
+    pub atol: Option<f64>,
+    /// Run this often and show the times
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// Floating-point operations of a run, over dimensions and constants: `2*M*N*K`
+    #[arg(long, value_name = "EXPR")]
+    pub flops: Option<String>,
+    /// Device: cpu, cuda, cuda:1 (KILN_DEVICE, else the best)
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Compile anew, and keep nothing
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FmtOptions {
+    /// Files and directories; `-` for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Change nothing; exit with 1 if a file would change
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainOptions {
+    /// Code, such as K0301
+    #[arg(value_name = "CODE", required_unless_present = "list")]
+    pub code: Option<String>,
+    /// List every code
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CacheOptions {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum CacheAction {
+    /// Where it is, how much it holds
+    Stat,
+    /// Bring it below its bound
+    Gc,
+    /// Remove everything
+    Clear,
+}
+
+#[derive(Debug, Args)]
+pub struct NewOptions {
+    /// Directory to make
+    #[arg(value_name = "NAME")]
+    pub path: PathBuf,
+}

@@ -1,0 +1,245 @@
+//! One kernel for one specialization and one target: instantiation, passes, code.
+
+use std::time::{Duration, Instant};
+
+use kiln_codegen::CodegenError;
+use kiln_codegen::host::{self, HostObject, HostOptions};
+use kiln_codegen::nvptx::{self, GpuTarget, PtxArtifact};
+use kiln_ir::SrcLoc;
+use kiln_ir::signature::Specialization;
+use kiln_ir::text::{PrintOptions, print_module};
+use kiln_ir::verify::CheckedModule;
+use kiln_passes::{PassError, PassOptions, optimize_with_report};
+use kiln_syntax::codes;
+use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
+
+use crate::ice::Ice;
+use crate::report::{Report, span};
+use crate::session::{CompileError, Session};
+
+/// What to compile for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The processor this runs on.
+    Host,
+    /// An NVIDIA GPU.
+    Gpu(GpuTarget),
+}
+
+/// What to keep besides the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Emit {
+    /// Tile IR after the passes, as text.
+    pub tile_ir: bool,
+    /// LLVM IR, as text.
+    pub llvm: bool,
+    /// Assembly of the host, as text.
+    pub asm: bool,
+    /// Stop before code generation: with `tile_ir`, for looking at passes.
+    pub no_code: bool,
+}
+
+/// How to compile.
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// For what.
+    pub target: Target,
+    /// What to keep.
+    pub emit: Emit,
+    /// Effort of LLVM, 0 to 3.
+    pub opt_level: u8,
+    /// Keep the IR after these passes (`all` for each).
+    pub print_after: Vec<String>,
+    /// Keep the IR as it was before a pass that failed.
+    pub print_before_failure: bool,
+    /// End after the first run of this pass; implies no code.
+    pub stop_after: Option<String>,
+    /// Measure each pass.
+    pub time_passes: bool,
+}
+
+impl CompileOptions {
+    /// Code for a target and nothing else.
+    pub fn new(target: Target) -> CompileOptions {
+        CompileOptions {
+            target,
+            emit: Emit::default(),
+            opt_level: HostOptions::default().opt_level,
+            print_after: vec![],
+            print_before_failure: false,
+            stop_after: None,
+            time_passes: false,
+        }
+    }
+}
+
+/// A stage of a compilation and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `instantiate`, `passes`, `pass:NAME`, `build`, `optimize`, `codegen`.
+    pub name: String,
+    /// Time.
+    pub time: Duration,
+}
+
+/// Code.
+#[derive(Clone, Debug)]
+pub enum Artifact {
+    /// For the processor.
+    Host(HostObject),
+    /// For a GPU.
+    Ptx(PtxArtifact),
+    /// None was asked for.
+    None,
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The code.
+    pub artifact: Artifact,
+    /// Tile IR after the passes, where asked for.
+    pub tile_ir: Option<String>,
+    /// Pass and IR text, as asked for.
+    pub dumps: Vec<(String, String)>,
+    /// Warnings.
+    pub warnings: Report,
+    /// Where the time went, in order.
+    pub stages: Vec<Stage>,
+}
+
+impl Session {
+    /// Compiles a kernel.
+    ///
+    /// # Errors
+    /// See [`CompileError`].
+    pub fn compile(&self, kernel: &str, spec: &Specialization, options: &CompileOptions) -> Result<Compiled, CompileError> {
+        self.compile_with_dumps(kernel, spec, options).0
+    }
+
+    /// [`Session::compile`], with the dumps that were asked for also when it fails.
+    pub fn compile_with_dumps(
+        &self,
+        kernel: &str,
+        spec: &Specialization,
+        options: &CompileOptions,
+    ) -> (Result<Compiled, CompileError>, Vec<(String, String)>) {
+        let mut dumps = vec![];
+        let result = self.compile_into(kernel, spec, options, &mut dumps);
+        (result, dumps)
+    }
+
+    fn compile_into(
+        &self,
+        kernel: &str,
+        spec: &Specialization,
+        options: &CompileOptions,
+        dumps: &mut Vec<(String, String)>,
+    ) -> Result<Compiled, CompileError> {
+        self.kernel(kernel)?;
+        let mut stages = vec![];
+        let start = Instant::now();
+        let (module, warnings) = self
+            .guard(&format!("compiling `{kernel}` for {spec:?}"), || self.program.instantiate(kernel, spec))?
+            .map_err(|diagnostics| CompileError::Refused(Report { diagnostics, sources: self.sources.clone() }))?;
+        stages.push(Stage { name: "instantiate".into(), time: start.elapsed() });
+
+        let start = Instant::now();
+        let pass_options = PassOptions {
+            fits_32_bit: spec.fits_32_bit,
+            print_after: options.print_after.clone(),
+            print_before_failure: options.print_before_failure,
+            stop_after: options.stop_after.clone(),
+            time_passes: options.time_passes,
+            reproducer_dir: Some(self.reproducer_dir.clone()),
+            ..PassOptions::default()
+        };
+        let target = match &options.target {
+            Target::Host => kiln_passes::Target::Host,
+            Target::Gpu(gpu) => kiln_passes::Target::Gpu { sm: gpu.sm },
+        };
+        let (module, report) = self.guard("running passes", || optimize_with_report(module, target, &pass_options))?;
+        dumps.extend(report.dumps);
+        let module = module.map_err(|error| self.pass_error(error))?;
+        stages.push(Stage { name: "passes".into(), time: start.elapsed() });
+        stages.extend(report.timings.iter().map(|(name, time)| Stage { name: format!("pass:{name}"), time: *time }));
+
+        let tile_ir = options.emit.tile_ir.then(|| print_module(&module, PrintOptions::default()));
+        let artifact = if options.emit.no_code || options.stop_after.is_some() {
+            Artifact::None
+        } else {
+            self.generate(&module, options, &mut stages)?
+        };
+        let warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
+        Ok(Compiled { artifact, tile_ir, dumps: dumps.clone(), warnings, stages })
+    }
+
+    fn generate(
+        &self,
+        module: &CheckedModule,
+        options: &CompileOptions,
+        stages: &mut Vec<Stage>,
+    ) -> Result<Artifact, CompileError> {
+        let start = Instant::now();
+        match &options.target {
+            Target::Host => {
+                let host_options = HostOptions {
+                    opt_level: options.opt_level,
+                    emit_llvm: options.emit.llvm,
+                    emit_asm: options.emit.asm,
+                    ..HostOptions::default()
+                };
+                let object = self
+                    .guard("generating code for the CPU", || host::compile(module, &host_options))?
+                    .map_err(|e| self.codegen_error(e))?;
+                let times = object.timings;
+                for (name, time) in [("build", times.build), ("optimize", times.optimize), ("codegen", times.codegen)] {
+                    stages.push(Stage { name: name.into(), time });
+                }
+                Ok(Artifact::Host(object))
+            }
+            Target::Gpu(gpu) => {
+                let keep = nvptx::Options { keep_llvm: options.emit.llvm };
+                let artifact =
+                    self.guard("generating PTX", || nvptx::compile(module, *gpu, keep))?.map_err(|e| self.codegen_error(e))?;
+                stages.push(Stage { name: "codegen".into(), time: start.elapsed() });
+                Ok(Artifact::Ptx(artifact))
+            }
+        }
+    }
+
+    /// A refusal by passes or code generation as a diagnostic.
+    fn refusal(&self, code: &str, message: &str, loc: SrcLoc) -> CompileError {
+        let Some(entry) = codes::find(code) else {
+            return self.internal("compiling", format!("refusal with the unknown code {code}: {message}"));
+        };
+        let mut diagnostic = Diagnostic::error(entry.code, message);
+        if let Some(span) = span(loc) {
+            diagnostic = diagnostic.primary(span, "");
+        }
+        let diagnostics: Diagnostics = [diagnostic].into_iter().collect();
+        CompileError::Refused(Report { diagnostics, sources: self.sources.clone() })
+    }
+
+    fn internal(&self, stage: &str, message: String) -> CompileError {
+        CompileError::Ice(Ice { stage: stage.to_owned(), message, reproducer: None })
+    }
+
+    fn pass_error(&self, error: PassError) -> CompileError {
+        match error {
+            PassError::Unsupported(failure) => self.refusal(failure.code, &failure.message, failure.loc),
+            PassError::UnknownPass(..) => CompileError::UnknownPass(error.to_string()),
+            PassError::Ice { pass, message, reproducer } => {
+                CompileError::Ice(Ice { stage: format!("running pass `{pass}`"), message, reproducer })
+            }
+            PassError::BadReproducer(message) => self.internal("reading a reproducer", message),
+        }
+    }
+
+    fn codegen_error(&self, error: CodegenError) -> CompileError {
+        match error {
+            CodegenError::Unsupported { code, message, loc, .. } => self.refusal(code, &message, loc),
+            CodegenError::Internal(message) => self.internal("generating code", message),
+        }
+    }
+}

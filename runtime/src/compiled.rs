@@ -1,0 +1,264 @@
+//! Kernels in executable memory, and what they report while they run.
+
+use std::ffi::c_void;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use kiln_compiler::host::{AssertInfo, PrintInfo, PrintOperand};
+use kiln_compiler::{HostKernel, HostObject, Stage};
+use kiln_ir::abi::HostContext;
+use kiln_ir::signature::Number;
+use kiln_ir::{Elem, ScalarType, float8};
+
+use crate::error::Error;
+use crate::pool::Pool;
+
+/// Where a kernel's code came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Compiled by this process.
+    Compiled,
+    /// Read from the disk cache.
+    Disk,
+}
+
+/// A kernel that can be run.
+pub struct CompiledKernel {
+    kernel: HostKernel,
+    asserts: Vec<AssertInfo>,
+    prints: Vec<PrintInfo>,
+    /// Where the code came from.
+    pub origin: Origin,
+    /// Stages of its compilation and their times, linking last.
+    pub stages: Vec<Stage>,
+}
+
+impl std::fmt::Debug for CompiledKernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledKernel").field("origin", &self.origin).field("stages", &self.stages).finish_non_exhaustive()
+    }
+}
+
+/// The first assertion that failed, by program number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    assert: u32,
+    /// Linear number of the program.
+    pub program: i64,
+}
+
+/// What callbacks reach through `HostContext::user`.
+struct Run<'a> {
+    compiled: &'a CompiledKernel,
+    name: &'a str,
+    grid: [i64; 5],
+    failed: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A pointer that may go to other threads.
+struct Shared<T>(*const T);
+// SAFETY: what it points to is only read, and outlives the run.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The pointer; a method, so that closures capture the whole.
+    fn get(&self) -> *const T {
+        self.0
+    }
+}
+
+impl CompiledKernel {
+    /// Links machine code into the process.
+    pub(crate) fn link(object: HostObject, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
+        let start = Instant::now();
+        let kernel = kiln_compiler::host::load(&object).map_err(|e| Error::Internal(e.to_string()))?;
+        stages.push(Stage { name: "link".into(), time: start.elapsed() });
+        Ok(CompiledKernel { kernel, asserts: object.asserts, prints: object.prints, origin, stages })
+    }
+
+    /// The assertion of a failure.
+    pub(crate) fn assertion(&self, failure: Failure) -> Option<&AssertInfo> {
+        self.asserts.get(failure.assert as usize)
+    }
+
+    /// Runs the whole grid. Gives back the failed assertion of the lowest program that had one.
+    ///
+    /// # Safety
+    /// `slots` are the arguments that the kernel was compiled for, as `kiln_ir::abi` lays them out, with memory that is held for as long as this runs.
+    pub(crate) unsafe fn run(
+        &self,
+        name: &str,
+        slots: &[u64],
+        grid: [i64; 5],
+        programs: i64,
+        pool: &Pool,
+    ) -> Result<Option<Failure>, Error> {
+        let run = Run { compiled: self, name, grid, failed: AtomicBool::new(false), failure: Mutex::new(None) };
+        let context =
+            HostContext { grid, num_sms: pool.threads() as i64, user: (&raw const run).cast_mut().cast(), on_assert, on_print };
+        let (slots, shared) = (Shared(slots.as_ptr()), Shared(&raw const context));
+        pool.run(programs, |begin, end| {
+            // SAFETY: the caller's promise; the context lives until `Pool::run` returns, and its callbacks take a `Run`.
+            unsafe { self.kernel.call(slots.get(), shared.get(), begin, end) };
+            !run.failed.load(Ordering::Relaxed)
+        })?;
+        let failure = run.failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(failure)
+    }
+}
+
+/// Axis by axis numbers of a program.
+pub(crate) fn program_index(linear: i64, grid: [i64; 5]) -> [i64; 5] {
+    let mut rest = linear;
+    grid.map(|extent| {
+        let i = rest % extent.max(1);
+        rest /= extent.max(1);
+        i
+    })
+}
+
+/// `3` or `3, 0, 1`: without the axes behind the last one that has more than one program.
+pub(crate) fn index_text(linear: i64, grid: [i64; 5]) -> String {
+    let axes = grid.iter().rposition(|&e| e != 1).map_or(1, |i| i + 1);
+    program_index(linear, grid)[..axes].iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Called by generated code; never panics, as a panic may not cross it.
+extern "C" fn on_assert(user: *mut c_void, assert: u32, program: i64) {
+    // SAFETY: `CompiledKernel::run` passes a `Run` that outlives the call.
+    let run = unsafe { &*user.cast::<Run<'_>>() };
+    let mut failure = run.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if failure.is_none_or(|f| program < f.program) {
+        *failure = Some(Failure { assert, program });
+    }
+    run.failed.store(true, Ordering::Relaxed);
+}
+
+/// Called by generated code; never panics.
+extern "C" fn on_print(user: *mut c_void, print: u32, program: i64, operands: *const *const c_void) {
+    // SAFETY: as above.
+    let run = unsafe { &*user.cast::<Run<'_>>() };
+    let Some(info) = run.compiled.prints.get(print as usize) else { return };
+    let mut line = format!("{}[{}]: ", run.name, index_text(program, run.grid));
+    let mut parts = info.format.split("{}");
+    line.push_str(parts.next().unwrap_or(""));
+    for (i, operand) in info.operands.iter().enumerate() {
+        // SAFETY: generated code passes one pointer an operand, to the elements that the table says.
+        unsafe { write_operand(&mut line, operand, (*operands.add(i)).cast()) };
+        line.push_str(parts.next().unwrap_or(""));
+    }
+    line.push('\n');
+    // A closed output is no reason to stop computing.
+    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// Elements shown at either end of a long axis.
+const EDGE: usize = 3;
+/// Longest axis that is shown whole.
+const SHOWN: usize = 8;
+
+/// # Safety
+/// `data` points to the operand's elements, row-major.
+unsafe fn write_operand(out: &mut String, operand: &PrintOperand, data: *const u8) {
+    let size = operand.elem.bytes() as usize;
+    let mut stride = size;
+    let mut strides = vec![0; operand.shape.len()];
+    for (axis, &extent) in operand.shape.iter().enumerate().rev() {
+        strides[axis] = stride;
+        stride *= extent as usize;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { write_axis(out, operand.elem, &operand.shape, &strides, data) }
+}
+
+/// # Safety
+/// As [`write_operand`].
+unsafe fn write_axis(out: &mut String, elem: Elem, shape: &[u32], strides: &[usize], data: *const u8) {
+    let Some((&extent, inner)) = shape.split_first() else {
+        // SAFETY: the caller's promise.
+        out.push_str(&unsafe { element_text(elem, data) });
+        return;
+    };
+    out.push('[');
+    let extent = extent as usize;
+    for i in 0..extent {
+        if extent > SHOWN && i == EDGE {
+            out.push_str(", ..");
+        }
+        if extent > SHOWN && (EDGE..extent - EDGE).contains(&i) {
+            continue;
+        }
+        if i > 0 {
+            out.push_str(", ");
+        }
+        // SAFETY: `i` is inside the axis.
+        unsafe { write_axis(out, elem, inner, &strides[1..], data.add(i * strides[0])) };
+    }
+    out.push(']');
+}
+
+/// # Safety
+/// `data` points to an element.
+unsafe fn element_text(elem: Elem, data: *const u8) -> String {
+    // SAFETY: the caller's promise.
+    let bits = unsafe {
+        match elem.bytes() {
+            1 => u64::from(data.read()),
+            2 => u64::from(data.cast::<u16>().read_unaligned()),
+            4 => u64::from(data.cast::<u32>().read_unaligned()),
+            _ => data.cast::<u64>().read_unaligned(),
+        }
+    };
+    let Elem::Scalar(ty) = elem else { return format!("{bits:#x}") };
+    let number = match ty {
+        ScalarType::Bool => Number::Bool(bits != 0),
+        ScalarType::U8 | ScalarType::U16 | ScalarType::U32 | ScalarType::U64 => Number::UInt(bits),
+        ScalarType::I8 => Number::Int(i64::from(bits as i8)),
+        ScalarType::I16 => Number::Int(i64::from(bits as i16)),
+        ScalarType::I32 => Number::Int(i64::from(bits as i32)),
+        ScalarType::I64 | ScalarType::Index => Number::Int(bits as i64),
+        // The shortest text that reads back as the same number of its own type.
+        ScalarType::F16 => return half::f16::from_bits(bits as u16).to_string(),
+        ScalarType::BF16 => return half::bf16::from_bits(bits as u16).to_string(),
+        ScalarType::F32 => return format!("{:?}", f32::from_bits(bits as u32)),
+        ScalarType::F64 => Number::Float(f64::from_bits(bits)),
+        ScalarType::F8E4M3 => return format!("{:?}", float8::e4m3_to_f32(bits as u8)),
+        ScalarType::F8E5M2 => return format!("{:?}", float8::e5m2_to_f32(bits as u8)),
+    };
+    number.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_named_by_axis() {
+        assert_eq!(index_text(7, [4, 3, 1, 1, 1]), "3, 1");
+        assert_eq!(index_text(7, [10, 1, 1, 1, 1]), "7");
+        assert_eq!(index_text(0, [1; 5]), "0");
+        assert_eq!(index_text(5, [1, 1, 9, 1, 1]), "0, 0, 5");
+    }
+
+    #[test]
+    fn tiles_are_shown_with_their_ends() {
+        let text = |elem: Elem, shape: &[u32], bytes: &[u8]| {
+            let mut out = String::new();
+            let operand = PrintOperand { elem, shape: shape.to_vec() };
+            // SAFETY: the bytes are as many as the shape says.
+            unsafe { write_operand(&mut out, &operand, bytes.as_ptr()) };
+            out
+        };
+        let ints: Vec<u8> = (0..20i16).flat_map(i16::to_ne_bytes).collect();
+        assert_eq!(text(ScalarType::I16.into(), &[2, 3], &ints), "[[0, 1, 2], [3, 4, 5]]");
+        assert_eq!(text(ScalarType::I16.into(), &[20], &ints), "[0, 1, 2, .., 17, 18, 19]");
+        assert_eq!(text(ScalarType::F32.into(), &[], &0.1f32.to_ne_bytes()), "0.1");
+        assert_eq!(text(ScalarType::Bool.into(), &[2], &[1, 0]), "[true, false]");
+        assert_eq!(text(ScalarType::I8.into(), &[1], &[0xff]), "[-1]");
+    }
+}

@@ -1,0 +1,331 @@
+//! Kernels with their settings, and launches.
+//!
+//! A launch of shapes, types and alignments that came before finds its plan in a table without a lock and runs it; only new ones are bound, checked and
+//! compiled.
+
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use kiln_ir::ScalarType;
+use kiln_ir::signature::{HostExpr, Inferred, KernelSignature, LaunchOptions, Number, ParamKind};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use crate::args::{Arg, IntoArg};
+use crate::compiled::{CompiledKernel, index_text};
+use crate::device::Device;
+use crate::error::Error;
+use crate::plan::{Holds, LaunchKey, Plan};
+use crate::program::Program;
+use crate::tensor::AnyTensor;
+
+/// A kernel with values for its constants, types, functions and schedule. Cloning is cheap; clones share what they have compiled.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    program: Program,
+    signature: Arc<KernelSignature>,
+    options: Arc<LaunchOptions>,
+    /// Bit `i`: the value of scalar parameter `i` decides about the grid or a condition, and is part of what a launch is known by.
+    deciding: u128,
+    plans: Arc<Plans>,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    table: ArcSwap<FxHashMap<Box<[u64]>, Arc<Plan>>>,
+    /// Held while the table is replaced.
+    writer: Mutex<()>,
+}
+
+/// What a launch did.
+#[derive(Clone, Debug)]
+pub struct Launched {
+    plan: Arc<Plan>,
+}
+
+impl Launched {
+    /// Extents of the grid, 1 past its rank.
+    pub fn grid(&self) -> [i64; 5] {
+        self.plan.grid
+    }
+
+    /// Named dimensions; None for those that only absent tensors name.
+    pub fn dims(&self) -> &[Option<i64>] {
+        &self.plan.dims
+    }
+
+    /// Constants.
+    pub fn consts(&self) -> &[i64] {
+        &self.plan.consts
+    }
+
+    /// The code that ran.
+    pub fn compiled(&self) -> &CompiledKernel {
+        &self.plan.compiled
+    }
+}
+
+impl Kernel {
+    pub(crate) fn new(program: Program, signature: Arc<KernelSignature>) -> Kernel {
+        let mut deciding = 0u128;
+        let mut see = |expr: &HostExpr| {
+            expr.visit(&mut |part| {
+                if let HostExpr::Scalar(i) = part {
+                    deciding |= 1u128.checked_shl(*i).unwrap_or(u128::MAX);
+                }
+            });
+        };
+        signature.grid.iter().for_each(&mut see);
+        signature.requires.iter().for_each(|r| see(&r.expr));
+        signature.const_params.iter().filter_map(|c| c.default.as_ref()).for_each(&mut see);
+        signature.schedule.fields.iter().flat_map(|(_, e)| e).for_each(&mut see);
+        for param in &signature.params {
+            if let ParamKind::Scalar { default: Some(default), .. } = &param.kind {
+                see(default);
+            }
+        }
+        Kernel { program, signature, options: Arc::default(), deciding, plans: Arc::default() }
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Arc<KernelSignature> {
+        &self.signature
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut LaunchOptions)) -> Kernel {
+        let mut options = (*self.options).clone();
+        change(&mut options);
+        Kernel { options: Arc::new(options), plans: Arc::default(), ..self.clone() }
+    }
+
+    /// The kernel with a value for a constant (bools as 0 or 1). Names are checked at the launch.
+    #[must_use]
+    pub fn constant(&self, name: &str, value: impl Into<i64>) -> Kernel {
+        self.changed(|o| put(&mut o.consts, name, value.into()))
+    }
+
+    /// The kernel with a type for a type parameter that its arguments do not determine.
+    #[must_use]
+    pub fn type_param(&self, name: &str, ty: ScalarType) -> Kernel {
+        self.changed(|o| put(&mut o.types, name, ty))
+    }
+
+    /// The kernel with a function for a function parameter, by its path.
+    #[must_use]
+    pub fn function(&self, name: &str, path: &str) -> Kernel {
+        self.changed(|o| put(&mut o.fns, name, path.to_owned()))
+    }
+
+    /// The kernel with a schedule field set (bools as 0 or 1).
+    #[must_use]
+    pub fn schedule(&self, field: &str, values: &[i64]) -> Kernel {
+        self.changed(|o| put(&mut o.schedule, field, values.to_vec()))
+    }
+
+    /// Begins a launch.
+    pub fn on<'a>(&'a self, device: &'a Device) -> Launch<'a> {
+        Launch { kernel: self, device, args: SmallVec::new(), problem: None }
+    }
+}
+
+fn put<V>(list: &mut Vec<(String, V)>, name: &str, value: V) {
+    match list.iter_mut().find(|(n, _)| n == name) {
+        Some((_, old)) => *old = value,
+        None => list.push((name.to_owned(), value)),
+    }
+}
+
+/// A launch that is being put together: arguments in order, by name, or both.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    kernel: &'a Kernel,
+    device: &'a Device,
+    args: SmallVec<[Option<Arg<'a>>; 12]>,
+    /// The first mistake, reported by the methods that end the chain.
+    problem: Option<Error>,
+}
+
+impl<'a> Launch<'a> {
+    /// The next argument: the first parameter that has none yet.
+    #[must_use]
+    pub fn arg(mut self, arg: impl IntoArg<'a>) -> Self {
+        let arg = arg.into_arg();
+        match self.args.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(arg),
+            None => self.args.push(Some(arg)),
+        }
+        self
+    }
+
+    /// The argument of a parameter by its name.
+    #[must_use]
+    pub fn named(mut self, name: &str, arg: impl IntoArg<'a>) -> Self {
+        let Some(number) = self.kernel.signature.params.iter().position(|p| p.name == name) else {
+            let known: Vec<&str> = self.kernel.signature.params.iter().map(|p| p.name.as_str()).collect();
+            self.problem.get_or_insert_with(|| {
+                Error::Argument(format!(
+                    "kernel `{}` has no parameter `{name}`; it has {}",
+                    self.kernel.signature.name,
+                    known.join(", ")
+                ))
+            });
+            return self;
+        };
+        if self.args.len() <= number {
+            self.args.resize(number + 1, None);
+        }
+        if self.args[number].replace(arg.into_arg()).is_some() {
+            self.problem.get_or_insert_with(|| Error::Argument(format!("parameter `{name}` is given twice")));
+        }
+        self
+    }
+
+    /// The next argument, a raw pointer.
+    ///
+    /// # Safety
+    /// The kernel accesses what it likes behind the pointer: it must be there for the whole launch, and nothing else may use it meanwhile.
+    #[must_use]
+    pub unsafe fn pointer(self, pointee: ScalarType, address: u64) -> Self {
+        self.arg(Arg::Pointer { pointee, address })
+    }
+
+    fn complete(&mut self) -> Result<SmallVec<[Arg<'a>; 12]>, Error> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let missing = self.kernel.signature.params.len().saturating_sub(self.args.len());
+        Ok(self.args.iter().map(|a| a.unwrap_or(Arg::Absent)).chain(std::iter::repeat_n(Arg::Absent, missing)).collect())
+    }
+
+    fn options(&self) -> LaunchOptions {
+        LaunchOptions { num_sms: self.device.num_sms(), ..(*self.kernel.options).clone() }
+    }
+
+    /// What the arguments given as [`Arg::Infer`] have to be: one entry a parameter.
+    ///
+    /// # Errors
+    /// Where that does not follow from the other arguments, or those disagree.
+    pub fn infer(mut self) -> Result<Vec<Option<Inferred>>, Error> {
+        let args = self.complete()?;
+        let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
+        self.kernel.signature.infer(&descs, &self.options()).map_err(|e| self.kernel.program.launch_error(*e))
+    }
+
+    /// Runs the kernel and waits until it is done.
+    ///
+    /// # Errors
+    /// Where the arguments do not fit the kernel, it does not compile, a tensor is in use elsewhere, or an assertion fails. But for the last, no tensor is
+    /// changed.
+    pub fn run(self) -> Result<Launched, Error> {
+        self.execute(true)
+    }
+
+    /// Everything up to the run itself: binds, checks and compiles.
+    ///
+    /// # Errors
+    /// As [`Launch::run`].
+    pub fn prepare(self) -> Result<Launched, Error> {
+        self.execute(false)
+    }
+
+    fn execute(mut self, run: bool) -> Result<Launched, Error> {
+        let args = self.complete()?;
+        let pool = self.device.pool()?;
+        let kernel = self.kernel;
+        let key = LaunchKey::of(&args, kernel.deciding, self.device.num_sms());
+        let known = kernel.plans.table.load().get(key.words()).cloned();
+        let plan = match known {
+            Some(plan) => {
+                plan.check_overlap(&args).map_err(|(i, j)| self.overlap_error(&args, i, j))?;
+                plan
+            }
+            None => self.plan(&args, &key)?,
+        };
+        if !run {
+            return Ok(Launched { plan });
+        }
+        let slots = plan.slots(&args).map_err(|i| self.number_error(&args, i))?;
+        let failure = {
+            let _holds = Holds::take(&args, &plan)?;
+            // SAFETY: the plan is of exactly these types, ranks and presences; the tensors lie inside memory that is held while the kernel runs; raw pointers are
+            // the promise of `Launch::pointer` and `AnyTensor::from_addresses`.
+            unsafe { plan.compiled.run(&kernel.signature.name, &slots, plan.grid, plan.programs, pool)? }
+        };
+        match failure {
+            None => Ok(Launched { plan }),
+            Some(failure) => {
+                let info = plan.compiled.assertion(failure);
+                Err(Error::Assertion {
+                    kernel: kernel.signature.name.clone(),
+                    message: info.map_or_else(String::new, |i| i.message.clone()),
+                    place: info.map_or_else(|| "?".to_owned(), |i| i.place.clone()),
+                    program: index_text(failure.program, plan.grid),
+                })
+            }
+        }
+    }
+
+    /// Binds, compiles, and enters the plan into the table.
+    fn plan(&self, args: &[Arg<'a>], key: &LaunchKey) -> Result<Arc<Plan>, Error> {
+        let kernel = self.kernel;
+        let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
+        let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
+        let compiled = kernel.program.compiled(&kernel.signature, &bound.spec)?;
+        let plan = Arc::new(Plan::new(&kernel.signature, bound, compiled)?);
+        let _writer = kernel.plans.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut table = FxHashMap::clone(&kernel.plans.table.load());
+        if table.len() >= MAX_PLANS {
+            table.clear();
+        }
+        table.insert(key.words().into(), plan.clone());
+        kernel.plans.table.store(Arc::new(table));
+        Ok(plan)
+    }
+
+    /// The error that binding gives, for a launch whose plan was known: bound again for its words.
+    fn bind_error(&self, args: &[Arg<'a>]) -> Option<Error> {
+        let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
+        self.kernel.signature.bind(&descs, &self.options()).err().map(|e| self.kernel.program.launch_error(*e))
+    }
+
+    fn overlap_error(&self, args: &[Arg<'a>], i: usize, j: usize) -> Error {
+        let name = |k: usize| &self.kernel.signature.params[k].name;
+        self.bind_error(args).unwrap_or_else(|| {
+            Error::Internal(format!("`{}` and `{}` overlap on one path but not on the other", name(i), name(j)))
+        })
+    }
+
+    fn number_error(&self, args: &[Arg<'a>], i: usize) -> Error {
+        let name = &self.kernel.signature.params[i].name;
+        self.bind_error(args)
+            .unwrap_or_else(|| Error::Internal(format!("the number for `{name}` fits on one path but not on the other")))
+    }
+}
+
+/// Plans a kernel keeps; a program whose shapes never repeat starts over now and then instead of growing.
+const MAX_PLANS: usize = 4096;
+
+/// Owned arguments, for programs that put a launch together at run time.
+#[derive(Clone, Debug)]
+pub enum OwnedArg {
+    /// A tensor.
+    Tensor(AnyTensor),
+    /// A number.
+    Number(Number),
+    /// A tensor to be made.
+    Infer,
+    /// Nothing.
+    Absent,
+}
+
+impl OwnedArg {
+    /// The argument, of which a tensor may be written.
+    pub fn as_arg(&mut self) -> Arg<'_> {
+        match self {
+            OwnedArg::Tensor(tensor) => Arg::Tensor(tensor, true),
+            OwnedArg::Number(number) => Arg::Number(*number, None),
+            OwnedArg::Infer => Arg::Infer,
+            OwnedArg::Absent => Arg::Absent,
+        }
+    }
+}
