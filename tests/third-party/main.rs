@@ -2,11 +2,7 @@
 //! run by the emulator, with results known from plain Rust. `faults` runs kernels with planted faults and their
 //! corrected twins; `triton` (with `cargo xtask test --third-party`) runs what Triton compiles.
 
-#![allow(
-    clippy::precedence,
-    clippy::needless_range_loop,
-    reason = "references use bit and index arithmetic as the kernels do"
-)]
+#![allow(clippy::precedence, clippy::needless_range_loop, reason = "references use bit and index arithmetic as the kernels do")]
 
 mod faults;
 mod harness;
