@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kiln_ir::signature::{KernelSignature, Specialization};
 use kiln_ir::{Function, Module as IrModule, SourceFile};
-use kiln_syntax::ast::{Generic, Item, Param};
+use kiln_syntax::ast::{Item, Param};
 use kiln_syntax::codes;
 use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
 use kiln_syntax::source::SourceMap;
@@ -67,9 +67,13 @@ impl Program {
         }
         for (module, data) in self.modules.list.iter().enumerate().filter(|(_, m)| !m.is_std) {
             for import in &data.imports {
-                if !out.has_errors() && !used.contains(&(ModuleId(module as u32), import.name.clone())) && !self.named_in_head(data, &import.name) {
+                if !out.has_errors()
+                    && !used.contains(&(ModuleId(module as u32), import.name.clone()))
+                    && !self.named_in_head(data, &import.name)
+                {
                     out.push(
-                        Diagnostic::warning(codes::UNUSED_IMPORT, format!("`{}` is imported and not used", import.name)).primary(import.span, "imported here"),
+                        Diagnostic::warning(codes::UNUSED_IMPORT, format!("`{}` is imported and not used", import.name))
+                            .primary(import.span, "imported here"),
                     );
                 }
             }
@@ -119,8 +123,9 @@ impl Program {
             match item {
                 Item::Kernel(kernel) => elab.check_kernel(id, kernel),
                 Item::Fn(function) => {
-                    crate::elab::recursion::check(&mut elab, id, function);
-                    elab.check_fn(id, function);
+                    if !crate::elab::recursion::check(&mut elab, id, function) {
+                        elab.check_fn(id, function);
+                    }
                 }
                 Item::Const(_) => {
                     let _ = elab.const_item(id);
@@ -138,6 +143,11 @@ impl Program {
             if out.has_errors() {
                 break;
             }
+        }
+        if out.has_errors() {
+            // What is unused may be used once the mistakes are gone.
+            let unused = [codes::UNUSED_VARIABLE, codes::UNUSED_MUT];
+            out = out.into_iter().filter(|d| !unused.contains(&d.code)).collect();
         }
         out
     }
@@ -180,7 +190,6 @@ impl Program {
         if let Some((param, found)) = classes.into_iter().find(|(p, t)| !p.class.contains(**t)) {
             return fail(format!("`{}: {}` of `{kernel}` cannot be `{found}`", param.name, param.class.name()));
         }
-        debug_assert!(ast.generics.iter().all(|g| matches!(g, Generic::Type(_) | Generic::Const(_))));
         let mut elab = Elab::new(&self.modules, Sink::live(Function::new(kernel, true)), false);
         let result = elab.instantiate(*id, ast, spec);
         let mut diagnostics = std::mem::take(&mut elab.diagnostics);
@@ -188,7 +197,8 @@ impl Program {
         if result.is_err() || elab.sink.is_broken() {
             if !diagnostics.has_errors() {
                 diagnostics.push(
-                    Diagnostic::error(codes::INTERNAL, format!("the compiler failed to translate `{kernel}`")).primary(ast.name.span, "this is a bug of Kiln, please report it"),
+                    Diagnostic::error(codes::INTERNAL, format!("the compiler failed to translate `{kernel}`"))
+                        .primary(ast.name.span, "this is a bug of Kiln, please report it"),
                 );
             }
             return Err(diagnostics);

@@ -21,7 +21,8 @@ impl ModuleLoader for NoFiles {
 
 fn cases() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/language_cases");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&dir).expect("the language cases").map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&dir).expect("the language cases").map(|e| e.expect("an entry").path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "kiln"));
     files.sort();
     assert!(files.len() > 30, "only {} cases", files.len());

@@ -10,7 +10,7 @@ use crate::consts::Num;
 use crate::elab::call::{Argument, ArgumentValue};
 use crate::elab::ops::{Operand, quoted_ty};
 use crate::elab::value::{TileVal, Val};
-use crate::elab::{Elab, Poison, R};
+use crate::elab::{Elab, Poison, R, axes, count};
 use crate::names::closest;
 use crate::types::{Elem, Kinds, Scalar, Shape};
 
@@ -28,7 +28,13 @@ pub struct Args<'p> {
 
 impl<'p> Args<'p> {
     /// Sorts arguments to parameters.
-    pub fn matched(el: &mut Elab<'p>, builtin: &'static Builtin, type_args: &'p [TypeArg], args: Vec<Argument<'p>>, span: Span) -> R<Args<'p>> {
+    pub fn matched(
+        el: &mut Elab<'p>,
+        builtin: &'static Builtin,
+        type_args: &'p [TypeArg],
+        args: Vec<Argument<'p>>,
+        span: Span,
+    ) -> R<Args<'p>> {
         let params: Vec<&'static str> = builtin.params.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
         let bare = |p: &'static str| p.trim_end_matches(['?', '*']);
         let mut slots: Vec<(&'static str, Vec<Argument<'p>>)> = params.iter().map(|p| (bare(p), Vec::new())).collect();
@@ -40,9 +46,10 @@ impl<'p> Args<'p> {
                 Some(name) => match slots.iter().position(|(p, _)| *p == name.as_str()) {
                     Some(at) => at,
                     None => {
-                        let mut d = Diagnostic::error(codes::UNKNOWN_ARG, format!("`{}` has no argument `{}`", builtin.name, name.name))
-                            .primary(name.span, "not found")
-                            .note(format!("it is called `{}({})`", builtin.name, builtin.params));
+                        let mut d =
+                            Diagnostic::error(codes::UNKNOWN_ARG, format!("`{}` has no argument `{}`", builtin.name, name.name))
+                                .primary(name.span, "not found")
+                                .note(format!("it is called `{}({})`", builtin.name, builtin.params));
                         if let Some(near) = closest(&name.name, slots.iter().map(|(p, _)| *p)) {
                             d = d.suggest(format!("did you mean `{near}`?"), name.span, near);
                         }
@@ -60,14 +67,22 @@ impl<'p> Args<'p> {
             };
             let Some(param) = params.get(at) else {
                 result = Err(el.report(
-                    Diagnostic::error(codes::ARG_COUNT, format!("`{}` takes at most {} arguments, {total} are given", builtin.name, params.len()))
-                        .primary(arg.span, "one too many")
-                        .note(format!("it is called `{}({})`", builtin.name, builtin.params)),
+                    Diagnostic::error(
+                        codes::ARG_COUNT,
+                        format!("`{}` takes at most {} arguments, {total} are given", builtin.name, params.len()),
+                    )
+                    .primary(arg.span, "one too many")
+                    .note(format!("it is called `{}({})`", builtin.name, builtin.params)),
                 ));
                 break;
             };
             if !slots[at].1.is_empty() && !param.ends_with('*') {
-                result = Err(el.error(codes::ARG_COUNT, arg.span, format!("`{}` of `{}` is given twice", slots[at].0, builtin.name), "given before"));
+                result = Err(el.error(
+                    codes::ARG_COUNT,
+                    arg.span,
+                    format!("`{}` of `{}` is given twice", slots[at].0, builtin.name),
+                    "given before",
+                ));
                 continue;
             }
             let absent = matches!(&arg.value, ArgumentValue::Expr(e) if matches!(e.kind, ExprKind::None));
@@ -76,12 +91,16 @@ impl<'p> Args<'p> {
             }
         }
         result?;
-        let missing: Vec<String> =
-            params.iter().zip(&slots).filter(|(p, (_, given))| !p.ends_with(['?', '*']) && given.is_empty()).map(|(p, _)| format!("`{p}`")).collect();
+        let missing: Vec<String> = params
+            .iter()
+            .zip(&slots)
+            .filter(|(p, (_, given))| !p.ends_with(['?', '*']) && given.is_empty())
+            .map(|(p, _)| format!("`{p}`"))
+            .collect();
         if !missing.is_empty() {
             return Err(el.report(
                 Diagnostic::error(codes::ARG_COUNT, format!("`{}` lacks {}", builtin.name, missing.join(", ")))
-                    .primary(span, format!("{total} arguments given"))
+                    .primary(span, format!("{} given", count(total, "argument", "arguments")))
                     .note(format!("it is called `{}({})`: {}", builtin.name, builtin.params, builtin.doc)),
             ));
         }
@@ -113,7 +132,12 @@ impl<'p> Args<'p> {
         match self.all(name).first() {
             None => Ok(None),
             Some(Argument { value: ArgumentValue::Expr(e), .. }) => Ok(Some(e)),
-            Some(Argument { span, .. }) => Err(el.error(codes::BAD_OPTION, *span, format!("`{name}` of {} cannot be a receiver", self.what()), "write it as an argument")),
+            Some(Argument { span, .. }) => Err(el.error(
+                codes::BAD_OPTION,
+                *span,
+                format!("`{name}` of {} cannot be a receiver", self.what()),
+                "write it as an argument",
+            )),
         }
     }
 
@@ -162,12 +186,17 @@ impl<'p> Args<'p> {
         if ok {
             return Ok(());
         }
-        let mut d = Diagnostic::error(codes::BUILTIN_TYPE, format!("{} takes {}, found {}", self.what(), kinds.describe(), crate::elab::ops::quoted_elem(operand.tile.ty.elem)))
-            .primary(operand.span, format!("this is {}", quoted_ty(&operand.tile.ty)))
-            .note(format!("`{}({})`: {}", self.builtin.name, self.builtin.params, self.builtin.doc));
+        let mut d = Diagnostic::error(
+            codes::BUILTIN_TYPE,
+            format!("{} takes {}, found {}", self.what(), kinds.describe(), crate::elab::ops::quoted_elem(operand.tile.ty.elem)),
+        )
+        .primary(operand.span, format!("this is {}", quoted_ty(&operand.tile.ty)))
+        .note(format!("`{}({})`: {}", self.builtin.name, self.builtin.params, self.builtin.doc));
         match (operand.tile.scalar(), kinds) {
             (Some(Scalar::IntLit), Kinds::FLOAT) => d = d.help("write the constant as a float, `2.0`"),
-            (Some(s), Kinds::FLOAT) if s.kinds().within(Kinds::INTEGER) => d = d.suggest("convert it", operand.span.end(), " as f32"),
+            (Some(s), Kinds::FLOAT) if s.kinds().within(Kinds::INTEGER) => {
+                d = el.suggest_as(d, operand.span, "convert it", "f32")
+            }
             _ => {}
         }
         Err(el.report(d))
@@ -192,7 +221,7 @@ impl<'p> Args<'p> {
                 codes::BAD_AXIS,
                 self.span_of(name),
                 format!("axis {v} of a tile of rank {rank}"),
-                if rank == 0 { "a scalar has no axes".to_owned() } else { format!("the shape is {shape}: axes are 0 to {}", rank - 1) },
+                if rank == 0 { "a scalar has no axes".to_owned() } else { format!("the shape is {shape}: {}", axes(rank)) },
             ));
         }
         Ok(Axis::At(if v < 0 { (v + rank_i) as usize } else { v as usize }))
@@ -205,7 +234,12 @@ impl<'p> Args<'p> {
         let other = Operand { tile: TileVal::new(crate::types::TileTy::new(Scalar::BOOL, shape.clone()), None), span: of };
         let joint = el.unify_shapes(&mask, &other, &format!("the mask of {}", self.what()))?;
         if joint.same(shape) == crate::consts::Truth::No {
-            return Err(el.error(codes::MISMATCHED_SHAPES, mask.span, format!("the mask has the shape {}, the access {shape}", mask.tile.ty.shape), "larger than the access"));
+            return Err(el.error(
+                codes::MISMATCHED_SHAPES,
+                mask.span,
+                format!("the mask has the shape {}, the access {shape}", mask.tile.ty.shape),
+                "larger than the access",
+            ));
         }
         Ok(Some(el.broadcast_to(&mask.tile, shape)))
     }

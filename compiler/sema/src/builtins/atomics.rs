@@ -1,7 +1,7 @@
 //! Atomic accesses to elements and slices of tensors, and through pointers.
 
-use kiln_ir::ScalarType;
 use kiln_ir::InstData;
+use kiln_ir::ScalarType;
 use kiln_ir::ops::{AtomicOp, MemOrder, MemScope};
 use kiln_syntax::codes;
 use kiln_syntax::diagnostic::Diagnostic;
@@ -13,14 +13,54 @@ use crate::elab::{Elab, R};
 use crate::types::{Elem, Kinds, Scalar, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "atomic_add", params: "place, value, mask?, order?, scope?", doc: "adds atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::Add) },
-    Builtin { name: "atomic_max", params: "place, value, mask?, order?, scope?", doc: "takes the greater atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::Max) },
-    Builtin { name: "atomic_min", params: "place, value, mask?, order?, scope?", doc: "takes the lesser atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::Min) },
-    Builtin { name: "atomic_and", params: "place, value, mask?, order?, scope?", doc: "bitwise and, atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::And) },
-    Builtin { name: "atomic_or", params: "place, value, mask?, order?, scope?", doc: "bitwise or, atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::Or) },
-    Builtin { name: "atomic_xor", params: "place, value, mask?, order?, scope?", doc: "bitwise exclusive or, atomically; gives the old values", run: |el, a| rmw(el, a, AtomicOp::Xor) },
-    Builtin { name: "atomic_xchg", params: "place, value, mask?, order?, scope?", doc: "exchanges atomically; gives the old values; the order must be written", run: |el, a| rmw(el, a, AtomicOp::Xchg) },
-    Builtin { name: "atomic_cas", params: "place, expected, value, mask?, order?, scope?", doc: "writes value where expected is found; gives the old values; the order must be written", run: cas },
+    Builtin {
+        name: "atomic_add",
+        params: "place, value, mask?, order?, scope?",
+        doc: "adds atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::Add),
+    },
+    Builtin {
+        name: "atomic_max",
+        params: "place, value, mask?, order?, scope?",
+        doc: "takes the greater atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::Max),
+    },
+    Builtin {
+        name: "atomic_min",
+        params: "place, value, mask?, order?, scope?",
+        doc: "takes the lesser atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::Min),
+    },
+    Builtin {
+        name: "atomic_and",
+        params: "place, value, mask?, order?, scope?",
+        doc: "bitwise and, atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::And),
+    },
+    Builtin {
+        name: "atomic_or",
+        params: "place, value, mask?, order?, scope?",
+        doc: "bitwise or, atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::Or),
+    },
+    Builtin {
+        name: "atomic_xor",
+        params: "place, value, mask?, order?, scope?",
+        doc: "bitwise exclusive or, atomically; gives the old values",
+        run: |el, a| rmw(el, a, AtomicOp::Xor),
+    },
+    Builtin {
+        name: "atomic_xchg",
+        params: "place, value, mask?, order?, scope?",
+        doc: "exchanges atomically; gives the old values; the order must be written",
+        run: |el, a| rmw(el, a, AtomicOp::Xchg),
+    },
+    Builtin {
+        name: "atomic_cas",
+        params: "place, expected, value, mask?, order?, scope?",
+        doc: "writes value where expected is found; gives the old values; the order must be written",
+        run: cas,
+    },
     Builtin { name: "atomic_load", params: "place, mask?, order?, scope?", doc: "reads atomically", run: load },
     Builtin { name: "atomic_store", params: "place, value, mask?, order?, scope?", doc: "writes atomically", run: store },
 ];
@@ -36,10 +76,20 @@ fn order<'p>(el: &mut Elab<'p>, args: &Args<'p>, required: bool, refused: &[MemO
         }
         return Ok(MemOrder::Relaxed);
     };
-    let words = [("relaxed", MemOrder::Relaxed), ("acquire", MemOrder::Acquire), ("release", MemOrder::Release), ("acq_rel", MemOrder::AcqRel)];
+    let words = [
+        ("relaxed", MemOrder::Relaxed),
+        ("acquire", MemOrder::Acquire),
+        ("release", MemOrder::Release),
+        ("acq_rel", MemOrder::AcqRel),
+    ];
     let order = el.word(e, "memory order", &words)?;
     if refused.contains(&order) {
-        return Err(el.error(codes::BAD_OPTION, e.span, format!("{} cannot be `{}`", args.what(), order.name()), "a load acquires, a store releases"));
+        return Err(el.error(
+            codes::BAD_OPTION,
+            e.span,
+            format!("{} cannot be `{}`", args.what(), order.name()),
+            "a load acquires, a store releases",
+        ));
     }
     Ok(order)
 }
@@ -47,12 +97,22 @@ fn order<'p>(el: &mut Elab<'p>, args: &Args<'p>, required: bool, refused: &[MemO
 fn scope<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<MemScope> {
     match args.expr(el, "scope")? {
         None => Ok(MemScope::Device),
-        Some(e) => el.word(e, "memory scope", &[("device", MemScope::Device), ("program", MemScope::Program), ("system", MemScope::System)]),
+        Some(e) => el.word(
+            e,
+            "memory scope",
+            &[("device", MemScope::Device), ("program", MemScope::Program), ("system", MemScope::System)],
+        ),
     }
 }
 
 /// Refuses element types an operation does not exist for.
-fn check_elem<'p>(el: &mut Elab<'p>, args: &Args<'p>, access: &Access, allowed: Kinds, float_ok: fn(ScalarType) -> bool) -> R<()> {
+fn check_elem<'p>(
+    el: &mut Elab<'p>,
+    args: &Args<'p>,
+    access: &Access,
+    allowed: Kinds,
+    float_ok: fn(ScalarType) -> bool,
+) -> R<()> {
     let refused = match access.elem {
         Elem::Ptr { .. } => true,
         Elem::Scalar(Scalar::Known(s)) if s.is_float() => !Kinds::FLOAT.within(allowed) || !float_ok(s),
@@ -78,7 +138,12 @@ fn no_other<'p>(el: &mut Elab<'p>, args: &Args<'p>, access: &Access) -> R<()> {
     if access.other.is_none() {
         return Ok(());
     }
-    Err(el.error(codes::ACCESS_METHOD, access.span, format!("`.or(..)` on the place of {}", args.what()), "lanes that take no part give 0"))
+    Err(el.error(
+        codes::ACCESS_METHOD,
+        access.span,
+        format!("`.or(..)` on the place of {}", args.what()),
+        "lanes that take no part give 0",
+    ))
 }
 
 fn rmw<'p>(el: &mut Elab<'p>, args: &Args<'p>, op: AtomicOp) -> R<Val<'p>> {
@@ -118,7 +183,9 @@ fn cas<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let ty = TileTy::new(access.elem, access.shape.clone());
     let parts = (el.ir_place(&access), el.value(&expected), el.value(&value));
     let ir = match parts {
-        (Some(place), Some(expected), Some(value)) => el.sink.one(InstData::AtomicCas { place, expected, value, mask, order, scope }, &ty),
+        (Some(place), Some(expected), Some(value)) => {
+            el.sink.one(InstData::AtomicCas { place, expected, value, mask, order, scope }, &ty)
+        }
         _ => None,
     };
     Ok(Val::Tile(TileVal::new(ty, ir)))

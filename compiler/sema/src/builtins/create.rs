@@ -6,14 +6,24 @@ use kiln_syntax::codes;
 use super::{Args, Builtin};
 use crate::consts::Num;
 use crate::elab::value::{TileVal, Val};
-use crate::elab::{Elab, R};
+use crate::elab::{Elab, R, axes};
 use crate::types::{Elem, Scalar, Shape, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "program_id", params: "axis", doc: "number of this program along an axis of the grid (`index`)", run: program_id },
+    Builtin {
+        name: "program_id",
+        params: "axis",
+        doc: "number of this program along an axis of the grid (`index`)",
+        run: program_id,
+    },
     Builtin { name: "num_programs", params: "axis", doc: "extent of the grid along an axis (`index`)", run: num_programs },
     Builtin { name: "num_sms", params: "", doc: "multiprocessors of the device, or worker threads (`index`)", run: num_sms },
-    Builtin { name: "arange", params: "start, end", doc: "the tile start, start + 1, .. end - 1 of `index`; both ends constant", run: arange },
+    Builtin {
+        name: "arange",
+        params: "start, end",
+        doc: "the tile start, start + 1, .. end - 1 of `index`; both ends constant",
+        run: arange,
+    },
     Builtin { name: "zeros", params: "shape", doc: "a tile of zeros: `zeros::<f32>([M, N])`", run: zeros },
     Builtin { name: "full", params: "shape, value", doc: "a tile with one value in every lane", run: full },
 ];
@@ -28,7 +38,11 @@ fn grid_axis<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<u8> {
             codes::GRID,
             args.span_of("axis"),
             format!("axis {v} of a grid of rank {rank}"),
-            if el.grid_rank == 0 { "a grid has at most 5 axes".to_owned() } else { format!("this kernel's grid has the axes 0 to {}", rank - 1) },
+            if el.grid_rank == 0 {
+                "a grid has at most 5 axes".to_owned()
+            } else {
+                format!("of this kernel's grid {}", axes(rank as usize))
+            },
         )),
     }
 }
@@ -69,7 +83,12 @@ pub(super) fn type_arg<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Option<Elem>
     match args.type_args {
         [] => Ok(None),
         [one] if one.name.is_none() => el.elem_arg(one).map(Some),
-        [first, ..] => Err(el.error(codes::GENERIC_ARGS, first.span, format!("{} takes one generic argument, an element type", args.what()), "")),
+        [first, ..] => Err(el.error(
+            codes::GENERIC_ARGS,
+            first.span,
+            format!("{} takes one generic argument, an element type", args.what()),
+            "",
+        )),
     }
 }
 
@@ -99,7 +118,12 @@ fn full<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let value = args.operand(el, "value")?;
     let shape = shape?;
     if !value.tile.is_scalar() && value.tile.ty.shape.dims().is_some() {
-        return Err(el.error(codes::BUILTIN_SHAPE, value.span, "`full` takes a scalar", format!("this is `{}`; `expand` stretches a tile", value.tile.ty)));
+        return Err(el.error(
+            codes::BUILTIN_SHAPE,
+            value.span,
+            "`full` takes a scalar",
+            format!("this is `{}`; `expand` stretches a tile", value.tile.ty),
+        ));
     }
     let tile = match elem {
         Some(elem) => el.convert(&value.tile, elem, value.span, "the call names the type")?,

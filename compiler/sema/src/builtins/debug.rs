@@ -17,13 +17,43 @@ use crate::elab::{Elab, Poison, R};
 use crate::types::{Elem, Kinds, Shape, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "assert", params: "cond, message?", doc: "reports a failure with source line and program id where a lane is false", run: assert },
+    Builtin {
+        name: "assert",
+        params: "cond, message?",
+        doc: "reports a failure with source line and program id where a lane is false",
+        run: assert,
+    },
     Builtin { name: "print", params: "values*", doc: "prints one line a program: `print(\"x = {}\", x)`", run: print },
-    Builtin { name: "static_assert", params: "cond, message?", doc: "a compile error where a constant condition is false", run: static_assert },
-    Builtin { name: "static_print", params: "values*", doc: "shows types and constants when the kernel is compiled", run: static_print },
-    Builtin { name: "assume", params: "fact", doc: "states a fact about run-time values: `assume(ld % 8 == 0)`, `assume(aligned(p, 16))`", run: assume },
-    Builtin { name: "grid_sync", params: "", doc: "waits for all programs of the grid (kernels scheduled `cooperative`)", run: grid_sync },
-    Builtin { name: "asm", params: "text, constraints, values*, pure?", doc: "inline PTX, lane by lane: `asm::<f32>(\"ex2.approx.f32 $0, $1;\", \"=f,f\", x, pure = true)`", run: asm },
+    Builtin {
+        name: "static_assert",
+        params: "cond, message?",
+        doc: "a compile error where a constant condition is false",
+        run: static_assert,
+    },
+    Builtin {
+        name: "static_print",
+        params: "values*",
+        doc: "shows types and constants when the kernel is compiled",
+        run: static_print,
+    },
+    Builtin {
+        name: "assume",
+        params: "fact",
+        doc: "states a fact about run-time values: `assume(ld % 8 == 0)`, `assume(aligned(p, 16))`",
+        run: assume,
+    },
+    Builtin {
+        name: "grid_sync",
+        params: "",
+        doc: "waits for all programs of the grid (kernels scheduled `cooperative`)",
+        run: grid_sync,
+    },
+    Builtin {
+        name: "asm",
+        params: "text, constraints, values*, pure?",
+        doc: "inline PTX, lane by lane: `asm::<f32>(\"ex2.approx.f32 $0, $1;\", \"=f,f\", x, pure = true)`",
+        run: asm,
+    },
 ];
 
 fn text<'p>(el: &mut Elab<'p>, e: &'p Expr, what: &str) -> R<Arc<str>> {
@@ -131,17 +161,32 @@ fn assume<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
         && path.to_string() == "aligned"
     {
         let [p, bytes] = inner.as_slice() else {
-            return Err(el.error(codes::ARG_COUNT, e.span, "`aligned` takes a pointer and a number of bytes", "`aligned(p, 16)`"));
+            return Err(el.error(
+                codes::ARG_COUNT,
+                e.span,
+                "`aligned` takes a pointer and a number of bytes",
+                "`aligned(p, 16)`",
+            ));
         };
         let ptr = el.operand(&p.value)?;
         if !matches!(ptr.tile.ty.elem, Elem::Ptr { .. }) || !ptr.tile.is_scalar() {
-            return Err(el.error(codes::POINTER, ptr.span, "`aligned` takes a pointer", format!("this is {}", quoted_ty(&ptr.tile.ty))));
+            return Err(el.error(
+                codes::POINTER,
+                ptr.span,
+                "`aligned` takes a pointer",
+                format!("this is {}", quoted_ty(&ptr.tile.ty)),
+            ));
         }
         let n = el.const_usize(&bytes.value, "an alignment")?;
         if let Some(n) = n
             && (!n.is_power_of_two() || n > 4096)
         {
-            return Err(el.error(codes::BAD_OPTION, bytes.span, format!("an alignment of {n} bytes"), "a power of two up to 4096"));
+            return Err(el.error(
+                codes::BAD_OPTION,
+                bytes.span,
+                format!("an alignment of {n} bytes"),
+                "a power of two up to 4096",
+            ));
         }
         if let (Some(ptr), Some(n)) = (el.value(&ptr.tile), n) {
             el.sink.emit(InstData::AssumeAligned { ptr, bytes: n as u32 }, &[]);
@@ -150,7 +195,12 @@ fn assume<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     }
     let cond = args.operand_of(el, "fact", Kinds::BOOL)?;
     if !cond.tile.is_scalar() {
-        return Err(el.error(codes::CONDITION, cond.span, "`assume` takes a scalar bool", format!("this is {}; `all(..)` makes one bool of it", quoted_ty(&cond.tile.ty))));
+        return Err(el.error(
+            codes::CONDITION,
+            cond.span,
+            "`assume` takes a scalar bool",
+            format!("this is {}; `all(..)` makes one bool of it", quoted_ty(&cond.tile.ty)),
+        ));
     }
     if let Some(cond) = el.value(&cond.tile) {
         el.sink.emit(InstData::Assume { cond }, &[]);

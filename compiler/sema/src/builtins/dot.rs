@@ -13,7 +13,12 @@ use crate::elab::{Elab, Poison, R};
 use crate::types::{Elem, Scalar, Shape, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "dot", params: "a, b, acc?, precision?", doc: "matrix product `acc + a @ b` of [M, K] and [K, N], with an optional leading batch axis", run: dot },
+    Builtin {
+        name: "dot",
+        params: "a, b, acc?, precision?",
+        doc: "matrix product `acc + a @ b` of [M, K] and [K, N], with an optional leading batch axis",
+        run: dot,
+    },
     Builtin {
         name: "dot_scaled",
         params: "a, a_scale, a_format, b, b_scale, b_format, acc?",
@@ -47,12 +52,11 @@ fn inputs<'p>(el: &mut Elab<'p>, args: &Args<'p>, a: &Operand, b: &Operand) -> R
     if let (Elem::Scalar(x), Elem::Scalar(y)) = (a.tile.ty.elem, b.tile.ty.elem)
         && x.join(y).is_err()
     {
-        return Err(el.report(
-            Diagnostic::error(codes::DOT_TYPE, format!("`dot` takes two operands of one type, found `{x}` and `{y}`"))
-                .primary(a.span, quoted_ty(&a.tile.ty))
-                .primary(b.span, quoted_ty(&b.tile.ty))
-                .suggest(format!("convert one: `.. as {x}`"), b.span.end(), format!(" as {x}")),
-        ));
+        let d = Diagnostic::error(codes::DOT_TYPE, format!("`dot` takes two operands of one type, found `{x}` and `{y}`"))
+            .primary(a.span, quoted_ty(&a.tile.ty))
+            .primary(b.span, quoted_ty(&b.tile.ty));
+        let d = el.suggest_as(d, b.span, "convert one", &x.to_string());
+        return Err(el.report(d));
     }
     let _ = args;
     el.unify(a, b, "`dot`")
@@ -65,17 +69,25 @@ fn product_shape<'p>(el: &mut Elab<'p>, a: &Operand, b: &Operand) -> R<Shape> {
     let k_fits = ranks && x[x.len() - 1].equals(&y[y.len() - 2]) != Truth::No;
     let batch_fits = ranks && (x.len() == 2 || x[0].equals(&y[0]) != Truth::No);
     if !k_fits || !batch_fits {
-        let mut d = Diagnostic::error(codes::DOT_SHAPE, format!("`dot` of the shapes {} and {}", a.tile.ty.shape, b.tile.ty.shape))
-            .primary(a.span, quoted_ty(&a.tile.ty))
-            .primary(b.span, quoted_ty(&b.tile.ty));
+        let mut d =
+            Diagnostic::error(codes::DOT_SHAPE, format!("`dot` of the shapes {} and {}", a.tile.ty.shape, b.tile.ty.shape))
+                .primary(a.span, quoted_ty(&a.tile.ty))
+                .primary(b.span, quoted_ty(&b.tile.ty));
         d = if !ranks {
             d.note("both operands have two axes, [M, K] and [K, N], or three with a leading batch axis")
         } else if !batch_fits {
             d.note(format!("the batch axes differ: {} and {}", x[0], y[0]))
         } else {
-            let mut d = d.note(format!("the last axis of `a` ({}) must equal the last but one of `b` ({})", x[x.len() - 1], y[y.len() - 2]));
+            let mut d = d.note(format!(
+                "the last axis of `a` ({}) must equal the last but one of `b` ({})",
+                x[x.len() - 1],
+                y[y.len() - 2]
+            ));
             if x.len() == 2 && x[1].equals(&y[1]) == Truth::Yes {
-                d = d.suggest("transpose the right side", b.span, "trans(..)");
+                d = match el.source(b.span) {
+                    Some(text) => d.suggest("transpose the right side", b.span, format!("trans({text})")),
+                    None => d.help("transpose the right side: `trans(..)`"),
+                };
             }
             d
         };
@@ -90,7 +102,12 @@ fn product_shape<'p>(el: &mut Elab<'p>, a: &Operand, b: &Operand) -> R<Shape> {
 fn accumulator<'p>(el: &mut Elab<'p>, args: &Args<'p>, want: Scalar, shape: &Shape) -> R<Option<TileVal>> {
     let Some(acc) = args.optional(el, "acc")? else { return Ok(None) };
     let Some(found) = acc.tile.scalar() else {
-        return Err(el.error(codes::DOT_TYPE, acc.span, "an accumulator of pointers", format!("this is {}", quoted_ty(&acc.tile.ty))));
+        return Err(el.error(
+            codes::DOT_TYPE,
+            acc.span,
+            "an accumulator of pointers",
+            format!("this is {}", quoted_ty(&acc.tile.ty)),
+        ));
     };
     // In generic code f32 may turn out to be what the operands accumulate in.
     let open = (want.known().is_none() || found.known().is_none()) && found.kinds().may_be(want.kinds());
@@ -104,9 +121,12 @@ fn accumulator<'p>(el: &mut Elab<'p>, args: &Args<'p>, want: Scalar, shape: &Sha
     }
     if acc.tile.ty.shape.same(shape) == Truth::No && !acc.tile.is_scalar() {
         return Err(el.report(
-            Diagnostic::error(codes::DOT_SHAPE, format!("the product has the shape {shape}, the accumulator {}", acc.tile.ty.shape))
-                .primary(acc.span, quoted_ty(&acc.tile.ty))
-                .secondary(args.span, format!("a product of shape {shape}")),
+            Diagnostic::error(
+                codes::DOT_SHAPE,
+                format!("the product has the shape {shape}, the accumulator {}", acc.tile.ty.shape),
+            )
+            .primary(acc.span, quoted_ty(&acc.tile.ty))
+            .secondary(args.span, format!("a product of shape {shape}")),
         ));
     }
     let tile = el.cast_to(&acc.tile, if want == Scalar::Unknown { found.defaulted() } else { want });
@@ -173,7 +193,12 @@ fn scaled_operand<'p>(el: &mut Elab<'p>, args: &Args<'p>, name: &str) -> R<(Oper
         ));
     }
     if scale.tile.scalar().is_some_and(|s| s.known().is_some_and(|s| s != ScalarType::U8)) {
-        return Err(el.error(codes::DOT_TYPE, scale.span, format!("scales are exponent bytes (`u8`), found `{}`", scale.tile.ty.elem), quoted_ty(&scale.tile.ty)));
+        return Err(el.error(
+            codes::DOT_TYPE,
+            scale.span,
+            format!("scales are exponent bytes (`u8`), found `{}`", scale.tile.ty.elem),
+            quoted_ty(&scale.tile.ty),
+        ));
     }
     Ok((value, scale, format))
 }
@@ -201,11 +226,17 @@ fn scaled_shape<'p>(el: &mut Elab<'p>, a: (&Operand, &Operand, ScaledFormat), b:
     let (Some(x), Some(xs), Some(y), Some(ys)) = (dims(a.0), dims(a.1), dims(b.0), dims(b.1)) else { return Ok(Shape::Unknown) };
     for (operand, d) in [(a.0, &x), (a.1, &xs), (b.0, &y), (b.1, &ys)] {
         if d.len() != 2 {
-            return Err(el.error(codes::DOT_SHAPE, operand.span, "`dot_scaled` takes operands and scales of two axes", quoted_ty(&operand.tile.ty)));
+            return Err(el.error(
+                codes::DOT_SHAPE,
+                operand.span,
+                "`dot_scaled` takes operands and scales of two axes",
+                quoted_ty(&operand.tile.ty),
+            ));
         }
     }
     // e2m1 holds two values a byte along k.
-    let k_of = |n: &Num, format| if format == ScaledFormat::E2M1 { n.mul(&Num::Known(2)).unwrap_or(Num::Unknown) } else { n.clone() };
+    let k_of =
+        |n: &Num, format| if format == ScaledFormat::E2M1 { n.mul(&Num::Known(2)).unwrap_or(Num::Unknown) } else { n.clone() };
     let (ka, kb) = (k_of(&x[1], a.2), k_of(&y[0], b.2));
     let scales = |k: &Num| Num::op(NumOp::Div, k, &Num::Known(32)).unwrap_or(Num::Unknown);
     let wrong = ka.equals(&kb) == Truth::No

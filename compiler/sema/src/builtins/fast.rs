@@ -14,16 +14,61 @@ use crate::elab::{Elab, R};
 use crate::types::{Elem, Kinds, Scalar};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "fast::exp2", params: "x", doc: "2^x, hardware approximation", run: |el, a| of(el, a, None, UnaryOp::FastExp2, None) },
-    Builtin { name: "fast::exp", params: "x", doc: "e^x, hardware approximation", run: |el, a| of(el, a, Some(std::f64::consts::LOG2_E), UnaryOp::FastExp2, None) },
-    Builtin { name: "fast::log2", params: "x", doc: "log2 x, hardware approximation", run: |el, a| of(el, a, None, UnaryOp::FastLog2, None) },
-    Builtin { name: "fast::log", params: "x", doc: "ln x, hardware approximation", run: |el, a| of(el, a, None, UnaryOp::FastLog2, Some(std::f64::consts::LN_2)) },
-    Builtin { name: "fast::sin", params: "x", doc: "sin x, hardware approximation, for |x| up to about 100", run: |el, a| of(el, a, None, UnaryOp::FastSin, None) },
-    Builtin { name: "fast::cos", params: "x", doc: "cos x, hardware approximation, for |x| up to about 100", run: |el, a| of(el, a, None, UnaryOp::FastCos, None) },
-    Builtin { name: "fast::tanh", params: "x", doc: "tanh x, hardware approximation, about 2^-11", run: |el, a| of(el, a, None, UnaryOp::FastTanh, None) },
+    Builtin {
+        name: "fast::exp2",
+        params: "x",
+        doc: "2^x, hardware approximation",
+        run: |el, a| of(el, a, None, UnaryOp::FastExp2, None),
+    },
+    Builtin {
+        name: "fast::exp",
+        params: "x",
+        doc: "e^x, hardware approximation",
+        run: |el, a| of(el, a, Some(std::f64::consts::LOG2_E), UnaryOp::FastExp2, None),
+    },
+    Builtin {
+        name: "fast::log2",
+        params: "x",
+        doc: "log2 x, hardware approximation",
+        run: |el, a| of(el, a, None, UnaryOp::FastLog2, None),
+    },
+    Builtin {
+        name: "fast::log",
+        params: "x",
+        doc: "ln x, hardware approximation",
+        run: |el, a| of(el, a, None, UnaryOp::FastLog2, Some(std::f64::consts::LN_2)),
+    },
+    Builtin {
+        name: "fast::sin",
+        params: "x",
+        doc: "sin x, hardware approximation, for |x| up to about 100",
+        run: |el, a| of(el, a, None, UnaryOp::FastSin, None),
+    },
+    Builtin {
+        name: "fast::cos",
+        params: "x",
+        doc: "cos x, hardware approximation, for |x| up to about 100",
+        run: |el, a| of(el, a, None, UnaryOp::FastCos, None),
+    },
+    Builtin {
+        name: "fast::tanh",
+        params: "x",
+        doc: "tanh x, hardware approximation, about 2^-11",
+        run: |el, a| of(el, a, None, UnaryOp::FastTanh, None),
+    },
     Builtin { name: "fast::rcp", params: "x", doc: "1 / x, at most 1 ulp", run: |el, a| of(el, a, None, UnaryOp::FastRcp, None) },
-    Builtin { name: "fast::rsqrt", params: "x", doc: "1 / sqrt(x), at most 2 ulp", run: |el, a| of(el, a, None, UnaryOp::FastRsqrt, None) },
-    Builtin { name: "fast::sqrt", params: "x", doc: "sqrt(x), approximate", run: |el, a| of(el, a, None, UnaryOp::FastSqrt, None) },
+    Builtin {
+        name: "fast::rsqrt",
+        params: "x",
+        doc: "1 / sqrt(x), at most 2 ulp",
+        run: |el, a| of(el, a, None, UnaryOp::FastRsqrt, None),
+    },
+    Builtin {
+        name: "fast::sqrt",
+        params: "x",
+        doc: "sqrt(x), approximate",
+        run: |el, a| of(el, a, None, UnaryOp::FastSqrt, None),
+    },
     Builtin { name: "fast::sigmoid", params: "x", doc: "1 / (1 + e^-x), from approximations", run: sigmoid },
     Builtin { name: "fast::div", params: "a, b", doc: "a / b, at most 2 ulp for ordinary magnitudes", run: div },
 ];

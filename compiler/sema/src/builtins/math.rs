@@ -18,11 +18,26 @@ pub(super) static TABLE: &[Builtin] = &[
     Builtin { name: "select", params: "cond, a, b", doc: "a where cond is true, b elsewhere, lane by lane", run: select },
     Builtin { name: "clamp", params: "x, lo, hi", doc: "x limited to lo..=hi; NaN stays NaN", run: clamp },
     Builtin { name: "abs", params: "x", doc: "absolute value", run: abs },
-    Builtin { name: "floor", params: "x", doc: "rounds toward minus infinity", run: |el, args| rounding(el, args, UnaryOp::Floor) },
+    Builtin {
+        name: "floor",
+        params: "x",
+        doc: "rounds toward minus infinity",
+        run: |el, args| rounding(el, args, UnaryOp::Floor),
+    },
     Builtin { name: "ceil", params: "x", doc: "rounds toward plus infinity", run: |el, args| rounding(el, args, UnaryOp::Ceil) },
-    Builtin { name: "round", params: "x", doc: "rounds to nearest, ties to even", run: |el, args| rounding(el, args, UnaryOp::Round) },
+    Builtin {
+        name: "round",
+        params: "x",
+        doc: "rounds to nearest, ties to even",
+        run: |el, args| rounding(el, args, UnaryOp::Round),
+    },
     Builtin { name: "trunc", params: "x", doc: "rounds toward zero", run: |el, args| rounding(el, args, UnaryOp::Trunc) },
-    Builtin { name: "sqrt", params: "x", doc: "square root, correctly rounded", run: |el, args| rounding(el, args, UnaryOp::Sqrt) },
+    Builtin {
+        name: "sqrt",
+        params: "x",
+        doc: "square root, correctly rounded",
+        run: |el, args| rounding(el, args, UnaryOp::Sqrt),
+    },
     Builtin { name: "fma", params: "a, b, c", doc: "a * b + c, rounded once", run: fma },
     Builtin { name: "umulhi", params: "a, b", doc: "high half of the product of 32- or 64-bit integers", run: umulhi },
     Builtin { name: "cdiv", params: "a, b", doc: "a / b rounded up, for b > 0", run: cdiv },
@@ -55,11 +70,13 @@ fn fold(op: BinaryOp, p: &Konst, q: &Konst) -> Option<Konst> {
     match (op, p, q) {
         (BinaryOp::Min, Konst::Int(a), Konst::Int(b)) => Num::op(NumOp::Min, a, b).ok().map(Konst::Int),
         (BinaryOp::Max, Konst::Int(a), Konst::Int(b)) => Num::op(NumOp::Max, a, b).ok().map(Konst::Int),
-        (BinaryOp::Min | BinaryOp::Max, Konst::Float(a), Konst::Float(b)) => Some(Konst::Float(a.zip(*b).map(|(a, b)| match op {
-            _ if a.is_nan() || b.is_nan() => f64::NAN,
-            BinaryOp::Min => a.min(b),
-            _ => a.max(b),
-        }))),
+        (BinaryOp::Min | BinaryOp::Max, Konst::Float(a), Konst::Float(b)) => {
+            Some(Konst::Float(a.zip(*b).map(|(a, b)| match op {
+                _ if a.is_nan() || b.is_nan() => f64::NAN,
+                BinaryOp::Min => a.min(b),
+                _ => a.max(b),
+            })))
+        }
         _ => None,
     }
 }
@@ -193,7 +210,9 @@ fn next_pow2<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let n = args.constant(el, "n")?;
     match Num::op(NumOp::NextPow2, &n, &Num::Known(0)) {
         Ok(v) => Ok(Val::Tile(TileVal::int(v))),
-        Err(_) => Err(el.error(codes::CONST_OVERFLOW, args.span, "a constant overflows", format!("the next power of two of {n}"))),
+        Err(_) => {
+            Err(el.error(codes::CONST_OVERFLOW, args.span, "a constant overflows", format!("the next power of two of {n}")))
+        }
     }
 }
 
@@ -224,4 +243,3 @@ fn bitcast<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let ir = el.value(&tile).and_then(|arg| if tile.ty == ty { Some(arg) } else { el.sink.one(InstData::Bitcast { arg }, &ty) });
     Ok(Val::Tile(TileVal::new(ty, ir)))
 }
-

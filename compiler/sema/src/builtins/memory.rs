@@ -14,10 +14,30 @@ use crate::elab::{Elab, Poison, R};
 use crate::types::{Elem, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "load", params: "p, mask?, other?, cache?, evict?", doc: "reads through pointers; masked lanes give `other`, or 0", run: load },
-    Builtin { name: "store", params: "p, value, mask?, cache?, evict?", doc: "writes through pointers, except masked lanes", run: store },
-    Builtin { name: "prefetch", params: "p, mask?", doc: "brings memory towards the processor; no effect on values", run: prefetch },
-    Builtin { name: "view", params: "p, dims, strides", doc: "a tensor from a pointer: `view(p, [m, k], strides = [ld, 1])`, strides in elements", run: view },
+    Builtin {
+        name: "load",
+        params: "p, mask?, other?, cache?, evict?",
+        doc: "reads through pointers; masked lanes give `other`, or 0",
+        run: load,
+    },
+    Builtin {
+        name: "store",
+        params: "p, value, mask?, cache?, evict?",
+        doc: "writes through pointers, except masked lanes",
+        run: store,
+    },
+    Builtin {
+        name: "prefetch",
+        params: "p, mask?",
+        doc: "brings memory towards the processor; no effect on values",
+        run: prefetch,
+    },
+    Builtin {
+        name: "view",
+        params: "p, dims, strides",
+        doc: "a tensor from a pointer: `view(p, [m, k], strides = [ld, 1])`, strides in elements",
+        run: view,
+    },
 ];
 
 /// A place in memory: a slice, or pointers. With the call's mask.
@@ -90,10 +110,20 @@ fn prefetch<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
 fn view<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let p = args.operand(el, "p")?;
     let Elem::Ptr { pointee, mutable } = p.tile.ty.elem else {
-        return Err(el.error(codes::POINTER, p.span, "a view is made from a pointer", format!("this is {}", quoted_ty(&p.tile.ty))));
+        return Err(el.error(
+            codes::POINTER,
+            p.span,
+            "a view is made from a pointer",
+            format!("this is {}", quoted_ty(&p.tile.ty)),
+        ));
     };
     if !p.tile.is_scalar() {
-        return Err(el.error(codes::POINTER, p.span, "a view is made from one pointer", format!("this is {}", quoted_ty(&p.tile.ty))));
+        return Err(el.error(
+            codes::POINTER,
+            p.span,
+            "a view is made from one pointer",
+            format!("this is {}", quoted_ty(&p.tile.ty)),
+        ));
     }
     let dims = index_list(el, args, "dims")?;
     let strides = index_list(el, args, "strides")?;
@@ -109,7 +139,8 @@ fn view<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let ptr = el.value(&p.tile);
     let dim_values: Vec<Option<Value>> = dims.iter().map(|d| el.index_value(d)).collect();
     let stride_values: Vec<Option<Value>> = strides.iter().map(|s| el.index_value(s)).collect();
-    let (dim_values, stride_values): (Option<ValueList>, Option<ValueList>) = (el.sink.all(dim_values), el.sink.all(stride_values));
+    let (dim_values, stride_values): (Option<ValueList>, Option<ValueList>) =
+        (el.sink.all(dim_values), el.sink.all(stride_values));
     let ir = match (ptr, dim_values, stride_values, pointee.known()) {
         (Some(ptr), Some(dims), Some(strides), Some(elem)) => {
             let ty = Type::view(elem, dims.len() as u8, mutable);
@@ -129,7 +160,12 @@ fn index_list<'p>(el: &mut Elab<'p>, args: &Args<'p>, name: &str) -> R<Vec<TileV
     for item in list {
         let tile = el.index_expr(item)?;
         if !tile.is_scalar() {
-            return Err(el.error(codes::BAD_INDEX, item.span, format!("an entry of `{name}` is a scalar"), format!("this is {}", quoted_ty(&tile.ty))));
+            return Err(el.error(
+                codes::BAD_INDEX,
+                item.span,
+                format!("an entry of `{name}` is a scalar"),
+                format!("this is {}", quoted_ty(&tile.ty)),
+            ));
         }
         out.push(tile);
     }

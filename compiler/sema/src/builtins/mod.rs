@@ -80,7 +80,13 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
 }
 
 /// Calls an entry.
-pub fn call<'p>(el: &mut Elab<'p>, builtin: &'static Builtin, type_args: Option<&'p [TypeArg]>, args: Vec<Argument<'p>>, span: Span) -> R<Val<'p>> {
+pub fn call<'p>(
+    el: &mut Elab<'p>,
+    builtin: &'static Builtin,
+    type_args: Option<&'p [TypeArg]>,
+    args: Vec<Argument<'p>>,
+    span: Span,
+) -> R<Val<'p>> {
     let args = Args::matched(el, builtin, type_args.unwrap_or_default(), args, span)?;
     (builtin.run)(el, &args)
 }

@@ -13,9 +13,24 @@ use crate::elab::{Elab, R};
 use crate::types::{Kinds, Scalar, Shape, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "sort", params: "x, axis?, descending?", doc: "a stable sort along an axis (the last unless told); of a tuple by the first, the rest follow; NaN is the greatest", run: sort },
-    Builtin { name: "topk", params: "x, k", doc: "the k greatest of the last axis and their positions (i32), greatest first", run: topk },
-    Builtin { name: "histogram", params: "x, bins, mask?", doc: "how often each of 0..bins occurs in an integer tile", run: histogram },
+    Builtin {
+        name: "sort",
+        params: "x, axis?, descending?",
+        doc: "a stable sort along an axis (the last unless told); of a tuple by the first, the rest follow; NaN is the greatest",
+        run: sort,
+    },
+    Builtin {
+        name: "topk",
+        params: "x, k",
+        doc: "the k greatest of the last axis and their positions (i32), greatest first",
+        run: topk,
+    },
+    Builtin {
+        name: "histogram",
+        params: "x, bins, mask?",
+        doc: "how often each of 0..bins occurs in an integer tile",
+        run: histogram,
+    },
 ];
 
 fn sort<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
@@ -76,7 +91,12 @@ fn topk<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
             let too_many = k.compare(last) == Some(std::cmp::Ordering::Greater);
             if too_many || k.known().is_some_and(|v| v < 1) {
                 let message = format!("the {k} greatest of {last}");
-                return Err(el.error(codes::BUILTIN_SHAPE, args.span_of("k"), message, format!("k is 1 to the length of the last axis of {}", quoted_ty(&tile.ty))));
+                return Err(el.error(
+                    codes::BUILTIN_SHAPE,
+                    args.span_of("k"),
+                    message,
+                    format!("k is 1 to the length of the last axis of {}", quoted_ty(&tile.ty)),
+                ));
             }
             Shape::of(rest.iter().cloned().chain([k.clone()]))
         }

@@ -16,21 +16,96 @@ use crate::elab::{Elab, Poison, R};
 use crate::types::{Kinds, Scalar, Shape, TileTy};
 
 pub(super) static TABLE: &[Builtin] = &[
-    Builtin { name: "sum", params: "x, axis?", doc: "the sum along an axis or of everything, in T::Acc; bools are counted", run: |el, a| accumulate(el, a, Combine::Add) },
-    Builtin { name: "prod", params: "x, axis?", doc: "the product along an axis or of everything, in T::Acc", run: |el, a| accumulate(el, a, Combine::Mul) },
-    Builtin { name: "max", params: "x, b?, axis?", doc: "the greatest along an axis or of everything, or of two lane by lane; NaN wins", run: |el, a| extreme(el, a, Combine::Max, BinaryOp::Max) },
-    Builtin { name: "min", params: "x, b?, axis?", doc: "the least along an axis or of everything, or of two lane by lane; NaN wins", run: |el, a| extreme(el, a, Combine::Min, BinaryOp::Min) },
-    Builtin { name: "fmax", params: "x, b?, axis?", doc: "as `max`, but NaN is ignored", run: |el, a| extreme(el, a, Combine::FMax, BinaryOp::FMax) },
-    Builtin { name: "fmin", params: "x, b?, axis?", doc: "as `min`, but NaN is ignored", run: |el, a| extreme(el, a, Combine::FMin, BinaryOp::FMin) },
-    Builtin { name: "argmax", params: "x, axis?", doc: "position (i32) of the greatest; ties go to the lowest", run: |el, a| position(el, a, Combine::ArgMax) },
-    Builtin { name: "argmin", params: "x, axis?", doc: "position (i32) of the least; ties go to the lowest", run: |el, a| position(el, a, Combine::ArgMin) },
-    Builtin { name: "any", params: "x, axis?", doc: "whether one bool is true", run: |el, a| logic(el, a, Combine::Or, Kinds::BOOL) },
-    Builtin { name: "all", params: "x, axis?", doc: "whether every bool is true", run: |el, a| logic(el, a, Combine::And, Kinds::BOOL) },
-    Builtin { name: "xor_sum", params: "x, axis?", doc: "exclusive or of all bits", run: |el, a| logic(el, a, Combine::Xor, Kinds::BITS) },
-    Builtin { name: "reduce", params: "x, combine, axis?", doc: "folds a tile, or a tuple of tiles, with a closure: `reduce(x, axis = 1, |a, b| a + b)`", run: reduce },
-    Builtin { name: "cumsum", params: "x, axis?, reverse?", doc: "sums of all elements up to each, in T::Acc", run: |el, a| cumulative(el, a, Combine::Add) },
-    Builtin { name: "cumprod", params: "x, axis?, reverse?", doc: "products of all elements up to each, in T::Acc", run: |el, a| cumulative(el, a, Combine::Mul) },
-    Builtin { name: "scan", params: "x, combine, axis?, reverse?", doc: "prefix combinations with a closure, over a tile or a tuple of tiles", run: scan },
+    Builtin {
+        name: "sum",
+        params: "x, axis?",
+        doc: "the sum along an axis or of everything, in T::Acc; bools are counted",
+        run: |el, a| accumulate(el, a, Combine::Add),
+    },
+    Builtin {
+        name: "prod",
+        params: "x, axis?",
+        doc: "the product along an axis or of everything, in T::Acc",
+        run: |el, a| accumulate(el, a, Combine::Mul),
+    },
+    Builtin {
+        name: "max",
+        params: "x, b?, axis?",
+        doc: "the greatest along an axis or of everything, or of two lane by lane; NaN wins",
+        run: |el, a| extreme(el, a, Combine::Max, BinaryOp::Max),
+    },
+    Builtin {
+        name: "min",
+        params: "x, b?, axis?",
+        doc: "the least along an axis or of everything, or of two lane by lane; NaN wins",
+        run: |el, a| extreme(el, a, Combine::Min, BinaryOp::Min),
+    },
+    Builtin {
+        name: "fmax",
+        params: "x, b?, axis?",
+        doc: "as `max`, but NaN is ignored",
+        run: |el, a| extreme(el, a, Combine::FMax, BinaryOp::FMax),
+    },
+    Builtin {
+        name: "fmin",
+        params: "x, b?, axis?",
+        doc: "as `min`, but NaN is ignored",
+        run: |el, a| extreme(el, a, Combine::FMin, BinaryOp::FMin),
+    },
+    Builtin {
+        name: "argmax",
+        params: "x, axis?",
+        doc: "position (i32) of the greatest; ties go to the lowest",
+        run: |el, a| position(el, a, Combine::ArgMax),
+    },
+    Builtin {
+        name: "argmin",
+        params: "x, axis?",
+        doc: "position (i32) of the least; ties go to the lowest",
+        run: |el, a| position(el, a, Combine::ArgMin),
+    },
+    Builtin {
+        name: "any",
+        params: "x, axis?",
+        doc: "whether one bool is true",
+        run: |el, a| logic(el, a, Combine::Or, Kinds::BOOL),
+    },
+    Builtin {
+        name: "all",
+        params: "x, axis?",
+        doc: "whether every bool is true",
+        run: |el, a| logic(el, a, Combine::And, Kinds::BOOL),
+    },
+    Builtin {
+        name: "xor_sum",
+        params: "x, axis?",
+        doc: "exclusive or of all bits",
+        run: |el, a| logic(el, a, Combine::Xor, Kinds::BITS),
+    },
+    Builtin {
+        name: "reduce",
+        params: "x, combine, axis?",
+        doc: "folds a tile, or a tuple of tiles, with a closure: `reduce(x, axis = 1, |a, b| a + b)`",
+        run: reduce,
+    },
+    Builtin {
+        name: "cumsum",
+        params: "x, axis?, reverse?",
+        doc: "sums of all elements up to each, in T::Acc",
+        run: |el, a| cumulative(el, a, Combine::Add),
+    },
+    Builtin {
+        name: "cumprod",
+        params: "x, axis?, reverse?",
+        doc: "products of all elements up to each, in T::Acc",
+        run: |el, a| cumulative(el, a, Combine::Mul),
+    },
+    Builtin {
+        name: "scan",
+        params: "x, combine, axis?, reverse?",
+        doc: "prefix combinations with a closure, over a tile or a tuple of tiles",
+        run: scan,
+    },
 ];
 
 /// The shape without an axis, or of a scalar.
@@ -81,7 +156,12 @@ fn accumulate<'p>(el: &mut Elab<'p>, args: &Args<'p>, combine: Combine) -> R<Val
 fn not_pointer<'p>(el: &mut Elab<'p>, args: &Args<'p>, x: &Operand) -> R<()> {
     match x.tile.scalar() {
         Some(_) => Ok(()),
-        None => Err(el.error(codes::BUILTIN_TYPE, x.span, format!("{} of pointers", args.what()), format!("this is {}", quoted_ty(&x.tile.ty)))),
+        None => Err(el.error(
+            codes::BUILTIN_TYPE,
+            x.span,
+            format!("{} of pointers", args.what()),
+            format!("this is {}", quoted_ty(&x.tile.ty)),
+        )),
     }
 }
 
@@ -95,7 +175,12 @@ fn extreme<'p>(el: &mut Elab<'p>, args: &Args<'p>, combine: Combine, op: BinaryO
     if let Some(b) = b {
         args.require(el, &b, kinds)?;
         if args.has("axis") {
-            return Err(el.error(codes::ARG_COUNT, args.span_of("axis"), format!("{} of two values takes no axis", args.what()), "with an axis it reduces one tile"));
+            return Err(el.error(
+                codes::ARG_COUNT,
+                args.span_of("axis"),
+                format!("{} of two values takes no axis", args.what()),
+                "with an axis it reduces one tile",
+            ));
         }
         return Ok(Val::Tile(lanes(el, op, &x, &b, &args.what())?));
     }
@@ -120,7 +205,9 @@ fn position<'p>(el: &mut Elab<'p>, args: &Args<'p>, combine: Combine) -> R<Val<'
     let axis = match axis {
         Axis::At(axis) => axis,
         Axis::Open => return Ok(Val::Tile(TileVal::new(out, None))),
-        Axis::None if dims.is_empty() => return Err(el.error(codes::BUILTIN_SHAPE, x.span, format!("{} of a scalar", args.what()), "it takes a tile")),
+        Axis::None if dims.is_empty() => {
+            return Err(el.error(codes::BUILTIN_SHAPE, x.span, format!("{} of a scalar", args.what()), "it takes a tile"));
+        }
         Axis::None => {
             tile = flat(el, &tile, &dims);
             0
@@ -211,7 +298,12 @@ fn yield_combined<'p>(el: &mut Elab<'p>, val: Val<'p>, tiles: &[TileVal], tuple:
         let tile = el.tile_of(val, span)?;
         let ty = TileTy::scalar(like.ty.elem);
         if !tile.is_scalar() && tile.ty.shape.dims().is_some() {
-            return Err(el.error(codes::CLOSURE, span, "a combination gives scalars", format!("this is {}", quoted_ty(&tile.ty))));
+            return Err(el.error(
+                codes::CLOSURE,
+                span,
+                "a combination gives scalars",
+                format!("this is {}", quoted_ty(&tile.ty)),
+            ));
         }
         let tile = el.coerce(&tile, &ty, span, "a combination gives the type it takes")?;
         values.push(el.value(&tile));
@@ -284,7 +376,11 @@ fn scan_axis<'p>(el: &mut Elab<'p>, args: &Args<'p>, shape: &Shape) -> R<usize> 
             codes::BAD_AXIS,
             args.span,
             format!("{} along which axis?", args.what()),
-            if d.is_empty() { "a scalar has no axes".to_owned() } else { format!("the shape is {shape}: write `axis = {}`", d.len() - 1) },
+            if d.is_empty() {
+                "a scalar has no axes".to_owned()
+            } else {
+                format!("the shape is {shape}: write `axis = {}`", d.len() - 1)
+            },
         )),
     }
 }
@@ -295,7 +391,12 @@ pub(super) fn flag<'p>(el: &mut Elab<'p>, args: &Args<'p>, name: &str) -> R<bool
     match crate::elab::control::known(&value.tile) {
         Some(b) => Ok(b),
         None if value.tile.konst.is_some() => Ok(false),
-        None => Err(el.error(codes::NOT_CONSTANT, value.span, format!("`{name}` of {} is a constant bool", args.what()), format!("this is {}", quoted_ty(&value.tile.ty)))),
+        None => Err(el.error(
+            codes::NOT_CONSTANT,
+            value.span,
+            format!("`{name}` of {} is a constant bool", args.what()),
+            format!("this is {}", quoted_ty(&value.tile.ty)),
+        )),
     }
 }
 

@@ -18,13 +18,28 @@ pub(super) static TABLE: &[Builtin] = &[
     Builtin { name: "reshape", params: "x, shape", doc: "the same elements, row-major, in another shape", run: reshape },
     Builtin { name: "expand", params: "x, shape", doc: "x stretched to a shape by broadcasting", run: expand },
     Builtin { name: "trans", params: "x", doc: "the last two axes of a tile or tensor exchanged", run: trans },
-    Builtin { name: "permute", params: "x, order", doc: "axes of a tile or tensor reordered: axis i of the result is axis order[i]", run: permute },
+    Builtin {
+        name: "permute",
+        params: "x, order",
+        doc: "axes of a tile or tensor reordered: axis i of the result is axis order[i]",
+        run: permute,
+    },
     Builtin { name: "join", params: "a, b", doc: "two tiles along a new last axis of length 2", run: join },
     Builtin { name: "split", params: "x", doc: "the two parts of a last axis of length 2, without it", run: split },
-    Builtin { name: "interleave", params: "a, b, axis?", doc: "a[0], b[0], a[1], b[1], .. along an axis (the last unless told)", run: interleave },
+    Builtin {
+        name: "interleave",
+        params: "a, b, axis?",
+        doc: "a[0], b[0], a[1], b[1], .. along an axis (the last unless told)",
+        run: interleave,
+    },
     Builtin { name: "cat", params: "parts*, axis?", doc: "tiles one behind the other along an axis (0 unless told)", run: cat },
     Builtin { name: "flip", params: "x, axis?", doc: "x with an axis reversed (the last unless told)", run: flip },
-    Builtin { name: "gather", params: "src, index, axis?", doc: "elements of a tile selected by positions; out of bounds gives 0", run: gather },
+    Builtin {
+        name: "gather",
+        params: "src, index, axis?",
+        doc: "elements of a tile selected by positions; out of bounds gives 0",
+        run: gather,
+    },
 ];
 
 fn new_tile<'p>(el: &mut Elab<'p>, ty: TileTy, data: Option<InstData>) -> Val<'p> {
@@ -78,7 +93,12 @@ fn expand<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     Ok(Val::Tile(out))
 }
 
-fn permuted<'p>(el: &mut Elab<'p>, val: Val<'p>, args: &Args<'p>, order: impl FnOnce(&mut Elab<'p>, usize) -> R<Option<SmallVec<[u8; 4]>>>) -> R<Val<'p>> {
+fn permuted<'p>(
+    el: &mut Elab<'p>,
+    val: Val<'p>,
+    args: &Args<'p>,
+    order: impl FnOnce(&mut Elab<'p>, usize) -> R<Option<SmallVec<[u8; 4]>>>,
+) -> R<Val<'p>> {
     let span = args.span_of("x");
     match val {
         Val::View(view) => {
@@ -86,7 +106,10 @@ fn permuted<'p>(el: &mut Elab<'p>, val: Val<'p>, args: &Args<'p>, order: impl Fn
             let dims = perm.iter().map(|&i| view.dims[usize::from(i)].clone()).collect();
             let ir = el.sink.need(view.ir).and_then(|v| {
                 let elem = TileTy::scalar(view.elem).ir()?.elem();
-                el.sink.one_typed(InstData::PermuteView { view: v, perm: perm.clone() }, Type::view(elem, perm.len() as u8, view.mutable))
+                el.sink.one_typed(
+                    InstData::PermuteView { view: v, perm: perm.clone() },
+                    Type::view(elem, perm.len() as u8, view.mutable),
+                )
             });
             Ok(Val::View(ViewVal { dims, ir, ..view }))
         }
@@ -96,7 +119,9 @@ fn permuted<'p>(el: &mut Elab<'p>, val: Val<'p>, args: &Args<'p>, order: impl Fn
             let Some(dims) = tile.ty.shape.dims().map(<[Num]>::to_vec) else {
                 return Ok(Val::Tile(TileVal::new(TileTy::new(tile.ty.elem, Shape::Unknown), None)));
             };
-            let Some(perm) = order(el, dims.len())? else { return Ok(Val::Tile(TileVal::new(TileTy::new(tile.ty.elem, Shape::Unknown), None))) };
+            let Some(perm) = order(el, dims.len())? else {
+                return Ok(Val::Tile(TileVal::new(TileTy::new(tile.ty.elem, Shape::Unknown), None)));
+            };
             let shape = Shape::of(perm.iter().map(|&i| dims[usize::from(i)].clone()));
             let ty = TileTy::new(tile.ty.elem, shape);
             let arg = el.value(&tile);
@@ -109,7 +134,12 @@ fn trans<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let val = args.val(el, "x")?;
     permuted(el, val, args, |el, rank| {
         if rank < 2 {
-            return Err(el.error(codes::BUILTIN_SHAPE, args.span_of("x"), format!("`trans` of rank {rank}"), "it takes at least two axes; `x[:, None]` makes a column"));
+            return Err(el.error(
+                codes::BUILTIN_SHAPE,
+                args.span_of("x"),
+                format!("`trans` of rank {rank}"),
+                "it takes at least two axes; `x[:, None]` makes a column",
+            ));
         }
         let mut perm: SmallVec<[u8; 4]> = (0..rank as u8).collect();
         perm.swap(rank - 1, rank - 2);
@@ -132,7 +162,12 @@ fn permute<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
         let mut sorted = perm.clone();
         sorted.sort_unstable();
         if sorted.iter().copied().ne(0..rank as u8) {
-            return Err(el.error(codes::BUILTIN_SHAPE, order.span, format!("not an order of {rank} axes"), format!("each of 0 to {} stands in it once", rank.max(1) - 1)));
+            return Err(el.error(
+                codes::BUILTIN_SHAPE,
+                order.span,
+                format!("not an order of {rank} axes"),
+                format!("each of 0 to {} stands in it once", rank.max(1) - 1),
+            ));
         }
         Ok(Some(perm))
     })
@@ -174,7 +209,9 @@ fn split<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let x = settled(el, args, "x")?;
     let ty = match x.tile.ty.shape.dims() {
         None => TileTy::new(x.tile.ty.elem, Shape::Unknown),
-        Some([rest @ .., last]) if last.equals(&Num::Known(2)) != Truth::No => TileTy::new(x.tile.ty.elem, Shape::of(rest.iter().cloned())),
+        Some([rest @ .., last]) if last.equals(&Num::Known(2)) != Truth::No => {
+            TileTy::new(x.tile.ty.elem, Shape::of(rest.iter().cloned()))
+        }
         Some(_) => {
             return Err(el.report(
                 Diagnostic::error(codes::BUILTIN_SHAPE, format!("`split` of {}", quoted_ty(&x.tile.ty)))
@@ -201,7 +238,14 @@ fn interleave<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
         Axis::At(axis) => axis,
         Axis::None if !dims.is_empty() => dims.len() - 1,
         Axis::Open => return Ok(Val::Tile(TileVal::new(TileTy::new(a.ty.elem, Shape::Unknown), None))),
-        Axis::None => return Err(el.error(codes::BUILTIN_SHAPE, args.span, "`interleave` of scalars", "it takes tiles; `join` makes one of two scalars")),
+        Axis::None => {
+            return Err(el.error(
+                codes::BUILTIN_SHAPE,
+                args.span,
+                "`interleave` of scalars",
+                "it takes tiles; `join` makes one of two scalars",
+            ));
+        }
     };
     let mut out_dims = dims.clone();
     out_dims[axis] = dims[axis].mul(&Num::Known(2)).unwrap_or(Num::Unknown);
@@ -212,7 +256,8 @@ fn interleave<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
         // The new axis goes behind the one that is interleaved.
         let rank = dims.len();
         let perm: SmallVec<[u8; 4]> = (0..=axis as u8).chain([rank as u8]).chain(axis as u8 + 1..rank as u8).collect();
-        let joint = tile.ty.shape.dims().map(|d| Shape::of(perm.iter().map(|&i| d[usize::from(i)].clone()))).unwrap_or(Shape::Unknown);
+        let joint =
+            tile.ty.shape.dims().map(|d| Shape::of(perm.iter().map(|&i| d[usize::from(i)].clone()))).unwrap_or(Shape::Unknown);
         let ty = TileTy::new(tile.ty.elem, joint);
         let ir = el.value(&tile).and_then(|arg| el.sink.one(InstData::Permute { arg, perm }, &ty));
         tile = TileVal::new(ty, ir);
@@ -253,12 +298,20 @@ fn cat<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
         return Ok(Val::Tile(TileVal::new(TileTy::new(elem, Shape::Unknown), None)));
     };
     if dims.is_empty() {
-        return Err(el.error(codes::BUILTIN_SHAPE, first.span, "`cat` of scalars", "it takes tiles; `join` makes one of two scalars"));
+        return Err(el.error(
+            codes::BUILTIN_SHAPE,
+            first.span,
+            "`cat` of scalars",
+            "it takes tiles; `join` makes one of two scalars",
+        ));
     }
     let mut total = Num::Known(0);
     for part in &parts {
-        let Some(other) = part.tile.ty.shape.dims() else { return Ok(Val::Tile(TileVal::new(TileTy::new(elem, Shape::Unknown), None))) };
-        let fits = other.len() == dims.len() && other.iter().zip(&dims).enumerate().all(|(i, (a, b))| i == axis || a.equals(b) != Truth::No);
+        let Some(other) = part.tile.ty.shape.dims() else {
+            return Ok(Val::Tile(TileVal::new(TileTy::new(elem, Shape::Unknown), None)));
+        };
+        let fits = other.len() == dims.len()
+            && other.iter().zip(&dims).enumerate().all(|(i, (a, b))| i == axis || a.equals(b) != Truth::No);
         if !fits {
             return Err(el.report(
                 Diagnostic::error(codes::BUILTIN_SHAPE, format!("`cat` along axis {axis} of different shapes"))
@@ -310,7 +363,8 @@ fn gather<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     if let (Some(table), Some(at)) = (src.tile.ty.shape.dims(), index.tile.ty.shape.dims())
         && table.len() != 1
     {
-        let fits = table.len() == at.len() && table.iter().zip(at).enumerate().all(|(i, (a, b))| i == axis || a.equals(b) != Truth::No);
+        let fits =
+            table.len() == at.len() && table.iter().zip(at).enumerate().all(|(i, (a, b))| i == axis || a.equals(b) != Truth::No);
         if !fits || !args.has("axis") {
             return Err(el.report(
                 Diagnostic::error(codes::BUILTIN_SHAPE, format!("`gather` from {} by {}", quoted_ty(&src.tile.ty), quoted_ty(&index.tile.ty)))

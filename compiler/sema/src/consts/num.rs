@@ -326,7 +326,8 @@ impl fmt::Display for Atom {
             Atom::Op(op, operands) => (op, operands),
         };
         let infix = |p: &Poly| {
-            let simple = p.terms.len() == 1 && p.terms.iter().all(|(product, &c)| product.is_empty() || (c == 1 && product.len() == 1));
+            let simple =
+                p.terms.len() == 1 && p.terms.iter().all(|(product, &c)| product.is_empty() || (c == 1 && product.len() == 1));
             if simple { p.to_string() } else { format!("({p})") }
         };
         let symbol = match op {

@@ -21,7 +21,9 @@ impl<'p> Elab<'p> {
         let place = self.ir_place(&access);
         let mask = self.shaped(&access.mask, &access.shape);
         let other = self.shaped(&access.other, &access.shape);
-        let ir = place.and_then(|place| self.sink.one(InstData::Load { place, mask, other, cache: access.cache, evict: access.evict }, &ty));
+        let ir = place.and_then(|place| {
+            self.sink.one(InstData::Load { place, mask, other, cache: access.cache, evict: access.evict }, &ty)
+        });
         let history = History { product: None, or_neg_inf: access.or_neg_inf };
         Ok(TileVal { ty, konst: None, ir, history })
     }
@@ -117,7 +119,12 @@ impl<'p> Elab<'p> {
             ));
         };
         if let Some(given) = &arg.name {
-            return Err(self.error(codes::UNKNOWN_ARG, given.span, format!("`.{}(..)` has no argument `{}`", name.as_str(), given.name), "write the value alone"));
+            return Err(self.error(
+                codes::UNKNOWN_ARG,
+                given.span,
+                format!("`.{}(..)` has no argument `{}`", name.as_str(), given.name),
+                "write the value alone",
+            ));
         }
         let value = &arg.value;
         match name.as_str() {
@@ -145,7 +152,10 @@ impl<'p> Elab<'p> {
                     }
                 });
             }
-            "cache" => access.cache = self.word(value, "cache operator", &[("ca", CacheOp::Ca), ("cg", CacheOp::Cg), ("cs", CacheOp::Cs)])?,
+            "cache" => {
+                access.cache =
+                    self.word(value, "cache operator", &[("ca", CacheOp::Ca), ("cg", CacheOp::Cg), ("cs", CacheOp::Cs)])?
+            }
             _ => access.evict = self.word(value, "eviction priority", &[("first", Evict::First), ("last", Evict::Last)])?,
         }
         access.span = access.span.merge(arg.span);
@@ -173,7 +183,8 @@ impl<'p> Elab<'p> {
             return Ok(*value);
         }
         let list: Vec<String> = words.iter().map(|(w, _)| format!("`{w}`")).collect();
-        let mut d = Diagnostic::error(codes::BAD_OPTION, format!("the {what} is one of {}", list.join(", "))).primary(e.span, "not one of them");
+        let mut d = Diagnostic::error(codes::BAD_OPTION, format!("the {what} is one of {}", list.join(", ")))
+            .primary(e.span, "not one of them");
         if let Some(near) = found.and_then(|ident| crate::names::closest(ident.as_str(), words.iter().map(|(w, _)| *w))) {
             d = d.suggest(format!("did you mean `{near}`?"), e.span, near);
         }
@@ -187,14 +198,24 @@ impl<'p> Elab<'p> {
                 return Err(self.error(codes::ARG_COUNT, arg.span, "`.ptr()` takes no arguments", "remove this"));
             }
             let Elem::Scalar(pointee) = view.elem else {
-                return Err(self.error(codes::BAD_OPERAND, span, format!("`.ptr()` of a tensor of `{}`", view.elem), "there are no pointers to pointers"));
+                return Err(self.error(
+                    codes::BAD_OPERAND,
+                    span,
+                    format!("`.ptr()` of a tensor of `{}`", view.elem),
+                    "there are no pointers to pointers",
+                ));
             };
             let ty = TileTy::scalar(Elem::Ptr { pointee, mutable: view.mutable });
             let ir = self.sink.need(view.ir).and_then(|view| self.sink.one(InstData::ViewPtr { view }, &ty));
             return Ok(Val::Tile(TileVal::new(ty, ir)));
         }
         let [arg] = args else {
-            return Err(self.error(codes::ARG_COUNT, name.span, format!("`.{}(..)` takes the number of a dimension", name.as_str()), format!("{} arguments given", args.len())));
+            return Err(self.error(
+                codes::ARG_COUNT,
+                name.span,
+                format!("`.{}(..)` takes the number of a dimension", name.as_str()),
+                format!("{} arguments given", args.len()),
+            ));
         };
         let Some(axis) = self.const_usize(&arg.value, "the number of a dimension")? else {
             return Ok(Val::Tile(TileVal::new(TileTy::scalar(Scalar::INDEX), None)));
@@ -221,7 +242,8 @@ impl<'p> Elab<'p> {
             DimVal::Const(n) => TileVal::int(n.clone()),
             DimVal::Dyn => {
                 let ty = TileTy::scalar(Scalar::INDEX);
-                let ir = self.sink.need(view.ir).and_then(|view| self.sink.one(InstData::ViewDim { view, axis: axis as u8 }, &ty));
+                let ir =
+                    self.sink.need(view.ir).and_then(|view| self.sink.one(InstData::ViewDim { view, axis: axis as u8 }, &ty));
                 TileVal::new(ty, ir)
             }
         }
@@ -259,7 +281,10 @@ impl<'p> Elab<'p> {
                 .primary(len.span, "known only at run time")
                 .note("`start..+LEN` makes a tile, whose shape is known when the kernel is compiled");
             d = match len.unparen().as_ident() {
-                Some(name) => d.help(format!("loop over blocks of it, or take `{0}` from the tensor as a constant: `const {0}: int`", name.name)),
+                Some(name) => d.help(format!(
+                    "loop over blocks of it, or take `{0}` from the tensor as a constant: `const {0}: int`",
+                    name.name
+                )),
                 None => d.help("use a constant parameter; lanes past the end read 0 and are not written"),
             };
             return Err(self.report(d));

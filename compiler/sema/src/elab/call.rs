@@ -80,9 +80,16 @@ impl<'p> Elab<'p> {
             Some(Def::Item(id)) => match self.modules.item(id) {
                 Item::Const(_) => self.const_item(id),
                 Item::Fn(_) => Ok(Val::Fn(FnVal::Item(id))),
-                _ => Err(self.error(codes::NOT_A_VALUE, path.span, format!("the kernel `{path}` is not a value"), "kernels are launched by the host")),
+                _ => Err(self.error(
+                    codes::NOT_A_VALUE,
+                    path.span,
+                    format!("the kernel `{path}` is not a value"),
+                    "kernels are launched by the host",
+                )),
             },
-            Some(Def::Module(_)) => Err(self.error(codes::NOT_A_VALUE, path.span, format!("`{path}` is a file"), "name an item of it: `file::item`")),
+            Some(Def::Module(_)) => {
+                Err(self.error(codes::NOT_A_VALUE, path.span, format!("`{path}` is a file"), "name an item of it: `file::item`"))
+            }
             None => {
                 if let Some(v) = special {
                     return Ok(Val::Tile(TileVal::constant(crate::types::Scalar::FloatLit, Konst::Float(Some(v)))));
@@ -110,7 +117,13 @@ impl<'p> Elab<'p> {
     }
 
     /// `path::<..>(args)`.
-    pub fn call_path(&mut self, path: &'p ast::Path, type_args: Option<&'p [TypeArg]>, args: Vec<Argument<'p>>, span: Span) -> R<Val<'p>> {
+    pub fn call_path(
+        &mut self,
+        path: &'p ast::Path,
+        type_args: Option<&'p [TypeArg]>,
+        args: Vec<Argument<'p>>,
+        span: Span,
+    ) -> R<Val<'p>> {
         if let Some(ident) = path.as_ident()
             && let Some(Binding::Var(id)) = self.lookup(&ident.name).cloned()
             && let Some(Val::Fn(f)) = self.vars[id.0 as usize].val.clone()
@@ -126,9 +139,19 @@ impl<'p> Elab<'p> {
                         .primary(path.span, "called here")
                         .help("put what both need in a `fn`"),
                 )),
-                _ => Err(self.error(codes::NOT_A_FUNCTION, path.span, format!("`{path}` is a constant, not a function"), "called here")),
+                _ => Err(self.error(
+                    codes::NOT_A_FUNCTION,
+                    path.span,
+                    format!("`{path}` is a constant, not a function"),
+                    "called here",
+                )),
             },
-            Some(Def::Module(_)) => Err(self.error(codes::NOT_A_FUNCTION, path.span, format!("`{path}` is a file, not a function"), "name an item of it")),
+            Some(Def::Module(_)) => Err(self.error(
+                codes::NOT_A_FUNCTION,
+                path.span,
+                format!("`{path}` is a file, not a function"),
+                "name an item of it",
+            )),
             None => match builtins::find(&path.to_string()) {
                 Some(builtin) => self.call_fn(&FnVal::Builtin(builtin), type_args, args, span),
                 None => Err(self.unknown_function(&path.to_string(), path.span)),
@@ -137,7 +160,13 @@ impl<'p> Elab<'p> {
     }
 
     /// `receiver.name::<..>(args)`; the receiver is the first argument.
-    pub fn call_method(&mut self, name: &'p Ident, type_args: Option<&'p [TypeArg]>, args: Vec<Argument<'p>>, span: Span) -> R<Val<'p>> {
+    pub fn call_method(
+        &mut self,
+        name: &'p Ident,
+        type_args: Option<&'p [TypeArg]>,
+        args: Vec<Argument<'p>>,
+        span: Span,
+    ) -> R<Val<'p>> {
         let module = self.frame_ref().module;
         if let Some(Def::Item(id)) = self.modules.resolve(module, std::slice::from_ref(&name.name))
             && matches!(self.modules.item(id), Item::Fn(_))
@@ -152,15 +181,27 @@ impl<'p> Elab<'p> {
     }
 
     fn unknown_function(&mut self, name: &str, span: Span) -> Poison {
-        let mut d = Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("there is no function `{name}`")).primary(span, "not found");
+        let mut d =
+            Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("there is no function `{name}`")).primary(span, "not found");
         let mut names: Vec<String> = builtins::all().map(|b| b.name.to_owned()).collect();
         names.extend(kiln_std::PRELUDE.iter().map(|(_, n)| (*n).to_owned()));
         let module = self.modules.module(self.frame_ref().module);
         names.extend(module.names.keys().map(|k| k.to_string()));
         names.extend(["dim", "stride", "ptr", "is_some", "or", "mask", "cache", "evict"].map(str::to_owned));
         names.sort();
-        let foreign = [("tl::load", "load"), ("where", "select"), ("maximum", "max"), ("minimum", "min"), ("ceil_div", "cdiv"), ("transpose", "trans"), ("concat", "cat"), ("matmul", "dot"), ("len", "dim")];
-        let near = foreign.iter().find(|(f, _)| *f == name).map(|(_, n)| *n).or_else(|| closest(name, names.iter().map(String::as_str)));
+        let foreign = [
+            ("tl::load", "load"),
+            ("where", "select"),
+            ("maximum", "max"),
+            ("minimum", "min"),
+            ("ceil_div", "cdiv"),
+            ("transpose", "trans"),
+            ("concat", "cat"),
+            ("matmul", "dot"),
+            ("len", "dim"),
+        ];
+        let near =
+            foreign.iter().find(|(f, _)| *f == name).map(|(_, n)| *n).or_else(|| closest(name, names.iter().map(String::as_str)));
         if let Some(near) = near {
             d = d.suggest(format!("did you mean `{near}`?"), span, near);
         } else if name == "break" || name == "continue" {
@@ -170,7 +211,13 @@ impl<'p> Elab<'p> {
     }
 
     /// Calls any function.
-    pub fn call_fn(&mut self, f: &FnVal<'p>, type_args: Option<&'p [TypeArg]>, args: Vec<Argument<'p>>, span: Span) -> R<Val<'p>> {
+    pub fn call_fn(
+        &mut self,
+        f: &FnVal<'p>,
+        type_args: Option<&'p [TypeArg]>,
+        args: Vec<Argument<'p>>,
+        span: Span,
+    ) -> R<Val<'p>> {
         match f {
             FnVal::Builtin(builtin) => builtins::call(self, builtin, type_args, args, span),
             FnVal::Opaque { name, ty } => self.call_opaque(name, ty, args, span),
@@ -189,9 +236,12 @@ impl<'p> Elab<'p> {
         let values: Vec<(Val<'p>, Span)> = values.into_iter().collect::<R<_>>()?;
         if values.len() != params.len() {
             return Err(self.report(
-                Diagnostic::error(codes::ARG_COUNT, format!("`{name}` takes {} arguments, {} are given", params.len(), values.len()))
-                    .primary(span, "called here")
-                    .secondary(ty.span, "declared here"),
+                Diagnostic::error(
+                    codes::ARG_COUNT,
+                    format!("`{name}` takes {} arguments, {} are given", params.len(), values.len()),
+                )
+                .primary(span, "called here")
+                .secondary(ty.span, "declared here"),
             ));
         }
         // Its type is written with the names of the item it is a parameter of.
@@ -220,7 +270,14 @@ impl<'p> Elab<'p> {
         }
     }
 
-    fn call_item(&mut self, id: ItemId, function: &'p ast::Fn, type_args: &'p [TypeArg], args: Vec<Argument<'p>>, span: Span) -> R<Val<'p>> {
+    fn call_item(
+        &mut self,
+        id: ItemId,
+        function: &'p ast::Fn,
+        type_args: &'p [TypeArg],
+        args: Vec<Argument<'p>>,
+        span: Span,
+    ) -> R<Val<'p>> {
         let name = &function.name.name;
         let (kinds, broken) = kinds_of(&function.generics);
         let explicit = self.explicit_generics(&function.generics, &kinds, type_args, name);
@@ -281,7 +338,8 @@ impl<'p> Elab<'p> {
                 Some(given) => match function.params.iter().position(|p| p.name.name == given.name) {
                     Some(at) => at,
                     None => {
-                        let mut d = Diagnostic::error(codes::UNKNOWN_ARG, format!("`{name}` has no parameter `{}`", given.name)).primary(given.span, "not found");
+                        let mut d = Diagnostic::error(codes::UNKNOWN_ARG, format!("`{name}` has no parameter `{}`", given.name))
+                            .primary(given.span, "not found");
                         if let Some(near) = closest(&given.name, function.params.iter().map(|p| p.name.as_str())) {
                             d = d.suggest(format!("did you mean `{near}`?"), given.span, near);
                         }
@@ -292,14 +350,22 @@ impl<'p> Elab<'p> {
             };
             let Some(param) = function.params.get(at) else {
                 result = Err(self.report(
-                    Diagnostic::error(codes::ARG_COUNT, format!("`{name}` takes {} arguments, {total} are given", function.params.len()))
-                        .primary(arg.span, "one too many")
-                        .secondary(function.name.span, "declared here"),
+                    Diagnostic::error(
+                        codes::ARG_COUNT,
+                        format!("`{name}` takes {} arguments, {total} are given", function.params.len()),
+                    )
+                    .primary(arg.span, "one too many")
+                    .secondary(function.name.span, "declared here"),
                 ));
                 break;
             };
             if slots[at].is_some() {
-                result = Err(self.error(codes::ARG_COUNT, arg.span, format!("`{}` of `{name}` is given twice", param.name.name), "given before"));
+                result = Err(self.error(
+                    codes::ARG_COUNT,
+                    arg.span,
+                    format!("`{}` of `{name}` is given twice", param.name.name),
+                    "given before",
+                ));
                 continue;
             }
             let absent = matches!(&arg.value, ArgumentValue::Expr(e) if matches!(e.kind, ExprKind::None));
@@ -313,7 +379,8 @@ impl<'p> Elab<'p> {
                 Ok(val @ (Val::Access(_) | Val::Tile(_) | Val::Tuple(_))) if tensor => {
                     // Before the dimensions in its type are named: they have nothing to stand for.
                     let target = TyVal::View { elem: Scalar::Unknown.into(), dims: Vec::new(), mutable: false };
-                    result = self.fit(val, &target, arg.span, &format!("`{}` of `{name}` is a tensor", param.name.name)).map(|_| ());
+                    result =
+                        self.fit(val, &target, arg.span, &format!("`{}` of `{name}` is a tensor", param.name.name)).map(|_| ());
                 }
                 Ok(val) => slots[at] = Some((val, arg.span)),
                 Err(p) => result = Err(p),
@@ -329,25 +396,41 @@ impl<'p> Elab<'p> {
             .collect();
         if !missing.is_empty() {
             return Err(self.report(
-                Diagnostic::error(codes::ARG_COUNT, format!("`{name}` lacks {}", missing.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")))
-                    .primary(span, format!("{total} of {} arguments given", function.params.len()))
-                    .secondary(function.name.span, "declared here"),
+                Diagnostic::error(
+                    codes::ARG_COUNT,
+                    format!("`{name}` lacks {}", missing.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")),
+                )
+                .primary(span, format!("{total} of {} arguments given", function.params.len()))
+                .secondary(function.name.span, "declared here"),
             ));
         }
         Ok(slots)
     }
 
     /// The body of a function with its parameters bound, in its own frame.
-    fn expand(&mut self, function: &'p ast::Fn, kinds: &[Option<super::generics::GenericKind>], inferred: super::generics::Inferred<'p>, values: Vec<Option<(Val<'p>, Span)>>, span: Span) -> R<Val<'p>> {
+    fn expand(
+        &mut self,
+        function: &'p ast::Fn,
+        kinds: &[Option<super::generics::GenericKind>],
+        inferred: super::generics::Inferred<'p>,
+        values: Vec<Option<(Val<'p>, Span)>>,
+        span: Span,
+    ) -> R<Val<'p>> {
         let name = function.name.as_str();
-        let given: Vec<(&'p TypeExpr, Val<'p>, Span)> =
-            function.params.iter().zip(&values).filter_map(|(p, v)| v.as_ref().map(|(val, at)| (&p.ty, val.clone(), *at))).collect();
+        let given: Vec<(&'p TypeExpr, Val<'p>, Span)> = function
+            .params
+            .iter()
+            .zip(&values)
+            .filter_map(|(p, v)| v.as_ref().map(|(val, at)| (&p.ty, val.clone(), *at)))
+            .collect();
         self.bind_generics(&function.generics, kinds, inferred, &given, span, name)?;
         let mut failed = None;
         for (param, value) in function.params.iter().zip(values) {
             let bound = match value {
                 Some((Val::Absent(_), _)) => Ok(Val::Absent(param.name.name.clone())),
-                Some((val, at)) => self.type_of(&param.ty).and_then(|target| self.fit(val, &target, at, &format!("`{}` of `{name}` takes it", param.name.name))),
+                Some((val, at)) => self
+                    .type_of(&param.ty)
+                    .and_then(|target| self.fit(val, &target, at, &format!("`{}` of `{name}` takes it", param.name.name))),
                 None => match &param.default {
                     Some(e) => self.expr(e).and_then(|val| {
                         let target = self.type_of(&param.ty)?;
@@ -386,14 +469,19 @@ impl<'p> Elab<'p> {
     pub fn fit_result(&mut self, value: Val<'p>, result: &TyVal, function: &'p ast::Fn, at: Span) -> R<Val<'p>> {
         match (&value, &function.result) {
             (Val::Unit, Some(te)) if !matches!(result, TyVal::Tuple(list) if list.is_empty()) => {
-                let mut d = Diagnostic::error(codes::FN_RESULT, format!("`{}` promises a result and gives none", function.name.name))
-                    .primary(at, "the body ends without a value")
-                    .secondary(te.span, "promised here");
+                let mut d =
+                    Diagnostic::error(codes::FN_RESULT, format!("`{}` promises a result and gives none", function.name.name))
+                        .primary(at, "the body ends without a value")
+                        .secondary(te.span, "promised here");
                 if let Some(last) = function.body.stmts.last()
                     && function.body.tail.is_none()
                     && matches!(last.kind, ast::StmtKind::Expr(_))
                 {
-                    d = d.suggest("remove the `;` of the last expression", Span { lo: last.span.hi.saturating_sub(1), ..last.span }, "");
+                    d = d.suggest(
+                        "remove the `;` of the last expression",
+                        Span { lo: last.span.hi.saturating_sub(1), ..last.span },
+                        "",
+                    );
                 }
                 Err(self.report(d))
             }

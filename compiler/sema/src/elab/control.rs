@@ -161,15 +161,7 @@ impl<'p> Elab<'p> {
     }
 
     /// The common form of two values; what each side yields for it is pushed to `sides`. `constant`: the condition is a constant that is not known yet.
-    fn join(
-        &mut self,
-        x: &Val<'p>,
-        y: &Val<'p>,
-        constant: bool,
-        span: Span,
-        sides: &mut Sides,
-        what: &str,
-    ) -> R<Val<'p>> {
+    fn join(&mut self, x: &Val<'p>, y: &Val<'p>, constant: bool, span: Span, sides: &mut Sides, what: &str) -> R<Val<'p>> {
         match (x, y) {
             (Val::Unit, Val::Unit) => Ok(Val::Unit),
             (Val::Tile(a), Val::Tile(b)) => self.join_tiles(a, b, constant, span, sides, what).map(Val::Tile),
@@ -243,9 +235,12 @@ impl<'p> Elab<'p> {
 
     fn branch_types(&mut self, a: &TileVal, b: &TileVal, span: Span, what: &str) -> Poison {
         self.report(
-            Diagnostic::error(codes::IF_VALUE, format!("{what} is {} in one branch and {} in the other", quoted_ty(&a.ty), quoted_ty(&b.ty)))
-                .primary(span, "the branches must agree")
-                .help("convert or broadcast one of them: `as`, `full([..], v)`"),
+            Diagnostic::error(
+                codes::IF_VALUE,
+                format!("{what} is {} in one branch and {} in the other", quoted_ty(&a.ty), quoted_ty(&b.ty)),
+            )
+            .primary(span, "the branches must agree")
+            .help("convert or broadcast one of them: `as`, `full([..], v)`"),
         )
     }
 }

@@ -63,7 +63,9 @@ impl<'p> Elab<'p> {
                 let args = args.iter().map(Argument::of).collect();
                 self.call_path(path, type_args.as_deref(), args, e.span)
             }
-            ExprKind::MethodCall { receiver, name, type_args, args } => self.method(receiver, name, type_args.as_deref(), args, e.span),
+            ExprKind::MethodCall { receiver, name, type_args, args } => {
+                self.method(receiver, name, type_args.as_deref(), args, e.span)
+            }
             ExprKind::Index { base, indices } => self.index(base, indices, e.span),
             ExprKind::Unary { op, operand, .. } => {
                 let tile = self.tile(operand)?;
@@ -181,7 +183,8 @@ impl<'p> Elab<'p> {
             }
             "BITS" => TileVal::int(known.map_or(Num::Unknown, |t| Num::Known(t.bits().into()))),
             other => {
-                let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("a type has no constant `{other}`")).primary(constant.span, "not found");
+                let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("a type has no constant `{other}`"))
+                    .primary(constant.span, "not found");
                 d = match crate::names::closest(other, ["MAX", "MIN", "EPS", "BITS"]) {
                     Some(near) => d.suggest(format!("did you mean `{near}`?"), constant.span, near),
                     None => d.help("types have `MAX`, `MIN`, `EPS` and `BITS`; `Acc` is a type"),
@@ -223,8 +226,12 @@ impl<'p> Elab<'p> {
         let mut elem = first.tile.ty.elem;
         let inner = first.tile.ty.shape.clone();
         for operand in &operands[1..] {
-            let sample = Operand { tile: TileVal { ty: TileTy::scalar(elem), ..operands[0].tile.clone() }, span: operands[0].span };
-            let probe = Operand { tile: TileVal { ty: TileTy::scalar(operand.tile.ty.elem), ..operand.tile.clone() }, span: operand.span };
+            let sample =
+                Operand { tile: TileVal { ty: TileTy::scalar(elem), ..operands[0].tile.clone() }, span: operands[0].span };
+            let probe = Operand {
+                tile: TileVal { ty: TileTy::scalar(operand.tile.ty.elem), ..operand.tile.clone() },
+                span: operand.span,
+            };
             elem = self.unify(&sample, &probe, "a list")?.2;
             if operand.tile.ty.shape != inner {
                 return Err(self.report(
@@ -322,7 +329,14 @@ impl<'p> Elab<'p> {
         result
     }
 
-    fn method(&mut self, receiver: &'p Expr, name: &'p ast::Ident, type_args: Option<&'p [TypeArg]>, args: &'p [ast::Arg], span: Span) -> R<Val<'p>> {
+    fn method(
+        &mut self,
+        receiver: &'p Expr,
+        name: &'p ast::Ident,
+        type_args: Option<&'p [TypeArg]>,
+        args: &'p [ast::Arg],
+        span: Span,
+    ) -> R<Val<'p>> {
         if name.as_str() == "is_some" {
             return self.is_some(receiver, name, args);
         }
@@ -350,14 +364,24 @@ impl<'p> Elab<'p> {
             return Err(self.error(codes::ARG_COUNT, arg.span, "`is_some` takes no arguments", "remove this"));
         }
         let Some(ident) = receiver.unparen().as_ident() else {
-            return Err(self.error(codes::UNKNOWN_FUNCTION, name.span, "`is_some` asks about an optional parameter", "its receiver is the parameter's name"));
+            return Err(self.error(
+                codes::UNKNOWN_FUNCTION,
+                name.span,
+                "`is_some` asks about an optional parameter",
+                "its receiver is the parameter's name",
+            ));
         };
         match self.raw(receiver)? {
             Val::Absent(_) => Ok(Val::Tile(TileVal::bool(Some(false)))),
             _ => {
                 let is_param = matches!(self.lookup(&ident.name), Some(super::Binding::Var(id)) if self.vars[id.0 as usize].kind == super::vars::VarKind::Param);
                 if !is_param {
-                    return Err(self.error(codes::UNKNOWN_FUNCTION, name.span, format!("`{}` is not an optional parameter", ident.name), "only a parameter declared with `?` may be absent"));
+                    return Err(self.error(
+                        codes::UNKNOWN_FUNCTION,
+                        name.span,
+                        format!("`{}` is not an optional parameter", ident.name),
+                        "only a parameter declared with `?` may be absent",
+                    ));
                 }
                 Ok(Val::Tile(TileVal::bool(Some(true))))
             }

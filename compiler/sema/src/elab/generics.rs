@@ -110,14 +110,28 @@ impl<'p> Elab<'p> {
             GenericKind::Type(class) => match self.elem_arg(arg)? {
                 Elem::Scalar(s) if admits(class, s) => Ok(GenericVal::Type(s)),
                 Elem::Scalar(s) => Err(self.class_error(name, class, s, arg.span)),
-                Elem::Ptr { .. } => Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{name}` is a scalar type"), "a pointer")),
+                Elem::Ptr { .. } => {
+                    Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{name}` is a scalar type"), "a pointer"))
+                }
             },
             GenericKind::Shape => Ok(GenericVal::Shape(self.shape_arg(arg)?)),
             GenericKind::Int | GenericKind::Bool => {
                 let val = match &arg.kind {
                     TypeArgKind::Const(e) => self.expr(e)?,
-                    TypeArgKind::Type(TypeExpr { kind: TypeKind::Path { path, args: None }, mutable: None, optional: None, .. }) => self.path_value(path)?,
-                    _ => return Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{name}` is a constant"), "not a constant")),
+                    TypeArgKind::Type(TypeExpr {
+                        kind: TypeKind::Path { path, args: None },
+                        mutable: None,
+                        optional: None,
+                        ..
+                    }) => self.path_value(path)?,
+                    _ => {
+                        return Err(self.error(
+                            codes::GENERIC_ARGS,
+                            arg.span,
+                            format!("`{name}` is a constant"),
+                            "not a constant",
+                        ));
+                    }
                 };
                 let tile = self.tile_of(val, arg.span)?;
                 Ok(GenericVal::Val(Val::Tile(self.const_param(&tile, kind, arg.span, name)?)))
@@ -125,7 +139,12 @@ impl<'p> Elab<'p> {
             GenericKind::Fn => match &arg.kind {
                 TypeArgKind::Type(TypeExpr { kind: TypeKind::Path { path, args: None }, .. }) => match self.path_value(path)? {
                     Val::Fn(f) => Ok(GenericVal::Val(Val::Fn(f))),
-                    other => Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{name}` is a function"), format!("this is {}", super::expr::describe(&other)))),
+                    other => Err(self.error(
+                        codes::GENERIC_ARGS,
+                        arg.span,
+                        format!("`{name}` is a function"),
+                        format!("this is {}", super::expr::describe(&other)),
+                    )),
                 },
                 _ => Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{name}` is a function"), "write a function's name")),
             },
@@ -144,7 +163,12 @@ impl<'p> Elab<'p> {
         if kind == GenericKind::Bool {
             return match &tile.konst {
                 Some(Konst::Bool(b)) => Ok(TileVal::bool(*b)),
-                _ => Err(self.error(codes::NOT_CONSTANT, span, format!("`{name}` is a constant bool"), format!("this is {}", super::ops::quoted_ty(&tile.ty)))),
+                _ => Err(self.error(
+                    codes::NOT_CONSTANT,
+                    span,
+                    format!("`{name}` is a constant bool"),
+                    format!("this is {}", super::ops::quoted_ty(&tile.ty)),
+                )),
             };
         }
         let n = self.const_int_of(tile, span, &format!("`{name}`"))?;
@@ -152,7 +176,13 @@ impl<'p> Elab<'p> {
     }
 
     /// Explicit arguments of a call, evaluated with the caller's names.
-    pub fn explicit_generics(&mut self, generics: &'p [Generic], kinds: &[Option<GenericKind>], args: &'p [TypeArg], callee: &str) -> R<Inferred<'p>> {
+    pub fn explicit_generics(
+        &mut self,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        args: &'p [TypeArg],
+        callee: &str,
+    ) -> R<Inferred<'p>> {
         let mut out = Inferred { values: vec![None; generics.len()], weak: Vec::new() };
         let mut result = Ok(());
         for (position, arg) in args.iter().enumerate() {
@@ -176,7 +206,12 @@ impl<'p> Elab<'p> {
                 continue;
             };
             if out.values[at].is_some() {
-                result = Err(self.error(codes::GENERIC_ARGS, arg.span, format!("`{}` is given twice", generic.name().name), "given before"));
+                result = Err(self.error(
+                    codes::GENERIC_ARGS,
+                    arg.span,
+                    format!("`{}` is given twice", generic.name().name),
+                    "given before",
+                ));
                 continue;
             }
             match self.generic_arg(arg, kind, &generic.name().name) {
@@ -188,7 +223,8 @@ impl<'p> Elab<'p> {
     }
 
     fn unknown_generic(&mut self, name: &Ident, generics: &[Generic], callee: &str) -> Poison {
-        let mut d = Diagnostic::error(codes::GENERIC_ARGS, format!("`{callee}` has no generic parameter `{}`", name.name)).primary(name.span, "not found");
+        let mut d = Diagnostic::error(codes::GENERIC_ARGS, format!("`{callee}` has no generic parameter `{}`", name.name))
+            .primary(name.span, "not found");
         if let Some(near) = closest(&name.name, generics.iter().map(|g| g.name().as_str())) {
             d = d.suggest(format!("did you mean `{near}`?"), name.span, near);
         }
@@ -196,7 +232,15 @@ impl<'p> Elab<'p> {
     }
 
     /// What a value says about the generics in a parameter's type.
-    pub fn infer(&mut self, te: &'p TypeExpr, val: &Val<'p>, generics: &'p [Generic], kinds: &[Option<GenericKind>], out: &mut Inferred<'p>, span: Span) -> R<()> {
+    pub fn infer(
+        &mut self,
+        te: &'p TypeExpr,
+        val: &Val<'p>,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        out: &mut Inferred<'p>,
+        span: Span,
+    ) -> R<()> {
         match (&te.kind, val) {
             (TypeKind::Path { path, args: None }, Val::Tile(tile)) => {
                 if let Some(s) = tile.scalar() {
@@ -204,17 +248,19 @@ impl<'p> Elab<'p> {
                 }
                 Ok(())
             }
-            (TypeKind::Path { path, args: Some(args) }, Val::Tile(tile)) => match (path.as_ident().map(|i| i.as_str()), args.as_slice()) {
-                (Some("tile"), [elem, shape]) => {
-                    self.infer_elem(elem, tile.ty.elem, generics, kinds, out, span)?;
-                    self.infer_shape(shape, &tile.ty.shape, generics, kinds, out, span)
+            (TypeKind::Path { path, args: Some(args) }, Val::Tile(tile)) => {
+                match (path.as_ident().map(|i| i.as_str()), args.as_slice()) {
+                    (Some("tile"), [elem, shape]) => {
+                        self.infer_elem(elem, tile.ty.elem, generics, kinds, out, span)?;
+                        self.infer_shape(shape, &tile.ty.shape, generics, kinds, out, span)
+                    }
+                    (Some("ptr"), [pointee]) => match tile.ty.elem {
+                        Elem::Ptr { pointee: p, .. } => self.infer_elem(pointee, Elem::Scalar(p), generics, kinds, out, span),
+                        Elem::Scalar(_) => Ok(()),
+                    },
+                    _ => Ok(()),
                 }
-                (Some("ptr"), [pointee]) => match tile.ty.elem {
-                    Elem::Ptr { pointee: p, .. } => self.infer_elem(pointee, Elem::Scalar(p), generics, kinds, out, span),
-                    Elem::Scalar(_) => Ok(()),
-                },
-                _ => Ok(()),
-            },
+            }
             (TypeKind::Path { args: Some(args), .. }, Val::View(view)) => {
                 let [elem, dims] = args.as_slice() else { return Ok(()) };
                 self.infer_elem(elem, view.elem, generics, kinds, out, span)?;
@@ -239,7 +285,15 @@ impl<'p> Elab<'p> {
         }
     }
 
-    fn infer_elem(&mut self, arg: &'p TypeArg, elem: Elem, generics: &'p [Generic], kinds: &[Option<GenericKind>], out: &mut Inferred<'p>, span: Span) -> R<()> {
+    fn infer_elem(
+        &mut self,
+        arg: &'p TypeArg,
+        elem: Elem,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        out: &mut Inferred<'p>,
+        span: Span,
+    ) -> R<()> {
         let TypeArgKind::Type(te) = &arg.kind else { return Ok(()) };
         match (&te.kind, elem) {
             (TypeKind::Path { path, args: None }, Elem::Scalar(s)) => self.infer_type(path, s, generics, kinds, out, span),
@@ -251,7 +305,15 @@ impl<'p> Elab<'p> {
         }
     }
 
-    fn infer_type(&mut self, path: &ast::Path, s: Scalar, generics: &'p [Generic], kinds: &[Option<GenericKind>], out: &mut Inferred<'p>, span: Span) -> R<()> {
+    fn infer_type(
+        &mut self,
+        path: &ast::Path,
+        s: Scalar,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        out: &mut Inferred<'p>,
+        span: Span,
+    ) -> R<()> {
         let Some(at) = path.as_ident().and_then(|i| generics.iter().position(|g| g.name().name == i.name)) else { return Ok(()) };
         let Some(GenericKind::Type(class)) = kinds[at] else { return Ok(()) };
         if s.is_literal() {
@@ -282,10 +344,20 @@ impl<'p> Elab<'p> {
         Ok(())
     }
 
-    fn infer_shape(&mut self, arg: &'p TypeArg, shape: &Shape, generics: &'p [Generic], kinds: &[Option<GenericKind>], out: &mut Inferred<'p>, span: Span) -> R<()> {
+    fn infer_shape(
+        &mut self,
+        arg: &'p TypeArg,
+        shape: &Shape,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        out: &mut Inferred<'p>,
+        span: Span,
+    ) -> R<()> {
         match &arg.kind {
             TypeArgKind::Type(TypeExpr { kind: TypeKind::Path { path, args: None }, .. }) => {
-                let Some(at) = path.as_ident().and_then(|i| generics.iter().position(|g| g.name().name == i.name)) else { return Ok(()) };
+                let Some(at) = path.as_ident().and_then(|i| generics.iter().position(|g| g.name().name == i.name)) else {
+                    return Ok(());
+                };
                 if kinds[at] != Some(GenericKind::Shape) {
                     return Ok(());
                 }
@@ -295,9 +367,12 @@ impl<'p> Elab<'p> {
                         None => {
                             let (have, first) = (have.clone(), *first);
                             return Err(self.report(
-                                Diagnostic::error(codes::MISMATCHED_SHAPES, format!("`{}` cannot be both {have} and {shape}", generics[at].name().name))
-                                    .primary(span, format!("shape {shape}"))
-                                    .secondary(first, format!("shape {have}")),
+                                Diagnostic::error(
+                                    codes::MISMATCHED_SHAPES,
+                                    format!("`{}` cannot be both {have} and {shape}", generics[at].name().name),
+                                )
+                                .primary(span, format!("shape {shape}"))
+                                .secondary(first, format!("shape {have}")),
                             ));
                         }
                     },
@@ -343,7 +418,15 @@ impl<'p> Elab<'p> {
     }
 
     /// Binds the callee's generics: what is inferred, solved from dimensions, or defaulted. Also names dimensions of tensors.
-    pub fn bind_generics(&mut self, generics: &'p [Generic], kinds: &[Option<GenericKind>], mut inferred: Inferred<'p>, params: &[(&'p TypeExpr, Val<'p>, Span)], call: Span, callee: &str) -> R<()> {
+    pub fn bind_generics(
+        &mut self,
+        generics: &'p [Generic],
+        kinds: &[Option<GenericKind>],
+        mut inferred: Inferred<'p>,
+        params: &[(&'p TypeExpr, Val<'p>, Span)],
+        call: Span,
+        callee: &str,
+    ) -> R<()> {
         for (at, s) in std::mem::take(&mut inferred.weak) {
             if inferred.values[at].is_none() {
                 let class_ok = matches!(kinds[at], Some(GenericKind::Type(class)) if admits(class, s.defaulted()));
@@ -391,9 +474,10 @@ impl<'p> Elab<'p> {
                 Some(value) => self.bind_generic(name, value),
                 None => {
                     let from_view = params.iter().any(|(te, val, _)| matches!(val, Val::View(_)) && mentions(te, &name.name));
-                    let mut d = Diagnostic::error(codes::CANNOT_INFER, format!("cannot tell what `{}` of `{callee}` is", name.name))
-                        .primary(call, "no argument determines it")
-                        .secondary(name.span, "declared here");
+                    let mut d =
+                        Diagnostic::error(codes::CANNOT_INFER, format!("cannot tell what `{}` of `{callee}` is", name.name))
+                            .primary(call, "no argument determines it")
+                            .secondary(name.span, "declared here");
                     d = match kinds[at] {
                         Some(GenericKind::Int) if from_view => d.help("it is a dimension that is known only at run time: make it a constant parameter (`const D: int`) of the kernel too"),
                         _ => d.help(format!("write it: `{callee}::<{} = ..>(..)`", name.name)),
@@ -422,7 +506,10 @@ impl<'p> Elab<'p> {
         for (axis, dim) in dims.iter().enumerate().take(view.dims.len()) {
             let Dim::Expr(e) = dim else { continue };
             let Some(name) = e.as_ident() else { continue };
-            if generics.iter().any(|g| g.name().name == name.name) || self.lookup(&name.name).is_some() || self.is_const_item(&name.name) {
+            if generics.iter().any(|g| g.name().name == name.name)
+                || self.lookup(&name.name).is_some()
+                || self.is_const_item(&name.name)
+            {
                 continue;
             }
             let value = self.view_dim(view, axis);
@@ -480,7 +567,9 @@ impl<'p> Elab<'p> {
 fn mentions(te: &TypeExpr, name: &str) -> bool {
     let TypeKind::Path { args: Some(args), .. } = &te.kind else { return false };
     args.iter().any(|a| match &a.kind {
-        TypeArgKind::Dims(dims) => dims.iter().any(|d| matches!(d, Dim::Expr(e) if solvable(e, name).is_some() || e.as_ident().is_some_and(|i| &*i.name == name))),
+        TypeArgKind::Dims(dims) => dims
+            .iter()
+            .any(|d| matches!(d, Dim::Expr(e) if solvable(e, name).is_some() || e.as_ident().is_some_and(|i| &*i.name == name))),
         _ => false,
     })
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::expr::describe;
 use super::ops::{Operand, quoted_ty};
 use super::value::{Access, AccessIndex, AccessPlace, DimVal, TileVal, Val, ViewVal};
-use super::{Elab, R};
+use super::{Elab, R, count};
 use crate::consts::Num;
 use crate::types::{Kinds, Scalar, Shape, TileTy, broadcast};
 
@@ -56,11 +56,12 @@ impl<'p> Elab<'p> {
         if indices.len() != view.dims.len() {
             let mut d = Diagnostic::error(
                 codes::INDEX_COUNT,
-                format!("{} indexes for a tensor of rank {}", indices.len(), view.dims.len()),
+                format!("{} for a tensor of rank {}", count(indices.len(), "index", "indexes"), view.dims.len()),
             )
-            .primary(span, format!("this list has {} entries", indices.len()))
+            .primary(span, format!("this list has {}", count(indices.len(), "entry", "entries")))
             .secondary(base, format!("this is `{view}`"));
-            if let Some(none) = indices.iter().find(|i| matches!(&i.kind, IndexKind::Expr(e) if matches!(e.kind, ExprKind::None))) {
+            if let Some(none) = indices.iter().find(|i| matches!(&i.kind, IndexKind::Expr(e) if matches!(e.kind, ExprKind::None)))
+            {
                 d = d.secondary(none.span, "a new axis is made on a tile: `x[..][:, None]`");
             } else if indices.len() < view.dims.len() {
                 d = d.help("an index list covers every dimension; `:` keeps a whole one in a view");
@@ -116,7 +117,11 @@ impl<'p> Elab<'p> {
                         continue;
                     };
                     if !tile.is_scalar() && tile.ty.shape.dims().is_some() {
-                        return Err(self.view_mix(range, e.span, &format!("an index tile makes a tile: this is {}", quoted_ty(&tile.ty))));
+                        return Err(self.view_mix(
+                            range,
+                            e.span,
+                            &format!("an index tile makes a tile: this is {}", quoted_ty(&tile.ty)),
+                        ));
                     }
                     list.push(self.index_value(&tile).map(ViewIndex::At));
                 }
@@ -213,7 +218,12 @@ impl<'p> Elab<'p> {
             && *v >= *extent
         {
             let message = format!("index {v} is out of bounds");
-            return Err(self.error(codes::BAD_INDEX, span, message, format!("dimension {axis} of `{view}` has {extent} elements")));
+            return Err(self.error(
+                codes::BAD_INDEX,
+                span,
+                message,
+                format!("dimension {axis} of `{view}` has {extent} elements"),
+            ));
         }
         Ok(())
     }
@@ -228,10 +238,13 @@ impl<'p> Elab<'p> {
         };
         if covered != extents.len() {
             return Err(self.report(
-                Diagnostic::error(codes::INDEX_COUNT, format!("{covered} indexes for a tile of rank {}", extents.len()))
-                    .primary(span, format!("this list covers {covered} axes"))
-                    .secondary(base, format!("this is {}", quoted_ty(&tile.ty)))
-                    .help("an index list covers every axis: `:` keeps one, `None` makes one of length 1"),
+                Diagnostic::error(
+                    codes::INDEX_COUNT,
+                    format!("{} for a tile of rank {}", count(covered, "index", "indexes"), extents.len()),
+                )
+                .primary(span, format!("this list covers {}", count(covered, "axis", "axes")))
+                .secondary(base, format!("this is {}", quoted_ty(&tile.ty)))
+                .help("an index list covers every axis: `:` keeps one, `None` makes one of length 1"),
             ));
         }
         let mut tile = self.settle(&tile);
@@ -319,7 +332,8 @@ impl<'p> Elab<'p> {
     pub fn part(&mut self, tile: &TileVal, starts: &[Num], lengths: &[Num]) -> TileVal {
         let ty = TileTy::new(tile.ty.elem, Shape::of(lengths.iter().cloned()));
         let ir = self.value(tile).and_then(|arg| {
-            let starts: Option<SmallVec<[u32; 4]>> = starts.iter().map(|s| s.known().and_then(|v| u32::try_from(v).ok())).collect();
+            let starts: Option<SmallVec<[u32; 4]>> =
+                starts.iter().map(|s| s.known().and_then(|v| u32::try_from(v).ok())).collect();
             self.sink.one(InstData::ExtractSlice { arg, starts: starts? }, &ty)
         });
         TileVal::new(ty, ir)
@@ -346,9 +360,11 @@ impl<'p> Elab<'p> {
                 return Ok(shape);
             }
             return Err(self.report(
-                Diagnostic::error(codes::BAD_EXTENT, "a shape is a list of extents")
-                    .primary(e.span, "not a list")
-                    .suggest("write it in brackets", e.span.start(), "["),
+                Diagnostic::error(codes::BAD_EXTENT, "a shape is a list of extents").primary(e.span, "not a list").suggest(
+                    "write it in brackets",
+                    e.span.start(),
+                    "[",
+                ),
             ));
         };
         let dims: Vec<R<Num>> = list.iter().map(|d: &ast::Expr| self.const_int(d, "an extent of a tile")).collect();

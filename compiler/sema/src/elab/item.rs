@@ -39,8 +39,8 @@ impl<'p> Elab<'p> {
 
     fn check_fn_body(&mut self, function: &'p ast::Fn) -> R<()> {
         let generics = self.bind_item_generics(&function.generics, &Source::Open);
-        let params = self.bind_fn_params(&function.params);
-        generics.and(params)?;
+        generics?;
+        self.bind_fn_params(&function.params)?;
         self.fn_requires(&function.requires, function.name.span)?;
         let result_ty = match &function.result {
             Some(te) => self.type_of(te),
@@ -65,7 +65,9 @@ impl<'p> Elab<'p> {
             if let Some(first) = seen.iter().find(|s| s.name == name.name) {
                 let first = first.span;
                 result = Err(self.report(
-                    Diagnostic::error(codes::DUPLICATE_PARAM, format!("`{}` is declared twice", name.name)).primary(name.span, "again here").secondary(first, "first here"),
+                    Diagnostic::error(codes::DUPLICATE_PARAM, format!("`{}` is declared twice", name.name))
+                        .primary(name.span, "again here")
+                        .secondary(first, "first here"),
                 ));
             }
             seen.push(name);
@@ -101,8 +103,11 @@ impl<'p> Elab<'p> {
                                 Some(f) => f,
                                 None => {
                                     return Err(self.report(
-                                        Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("there is no function `{path}` for `{}`", name.name))
-                                            .primary(name.span, "given at launch"),
+                                        Diagnostic::error(
+                                            codes::UNKNOWN_FUNCTION,
+                                            format!("there is no function `{path}` for `{}`", name.name),
+                                        )
+                                        .primary(name.span, "given at launch"),
                                     ));
                                 }
                             }
@@ -140,7 +145,12 @@ impl<'p> Elab<'p> {
             } else {
                 self.type_of(&param.ty).and_then(|ty| match self.sample(&ty) {
                     Some(val) => Ok(val),
-                    None => Err(self.error(codes::BAD_TYPE, param.ty.span, "a parameter needs a type", "write a scalar, tile, tensor, pointer or tuple type")),
+                    None => Err(self.error(
+                        codes::BAD_TYPE,
+                        param.ty.span,
+                        "a parameter needs a type",
+                        "write a scalar, tile, tensor, pointer or tuple type",
+                    )),
                 })
             };
             let val = match val {
@@ -185,7 +195,12 @@ impl<'p> Elab<'p> {
         })?;
         let elem = self.elem_arg(elem)?;
         if !(1..=5).contains(&dims.len()) {
-            return Err(self.error(codes::BAD_TYPE, param.ty.span, format!("a tensor of rank {}", dims.len()), "tensors have 1 to 5 dimensions"));
+            return Err(self.error(
+                codes::BAD_TYPE,
+                param.ty.span,
+                format!("a tensor of rank {}", dims.len()),
+                "tensors have 1 to 5 dimensions",
+            ));
         }
         for dim in dims {
             if let Dim::Expr(e) = dim
@@ -225,8 +240,7 @@ impl<'p> Elab<'p> {
         self.push_frame(id.module, FrameKind::Kernel, kernel.name.name.clone(), None);
         self.grid_rank = kernel.grid.len() as u32;
         let generics = self.bind_item_generics(&kernel.generics, &Source::Open);
-        let params = self.bind_kernel_params(kernel, None);
-        if generics.and(params).is_ok() {
+        if generics.is_ok() && self.bind_kernel_params(kernel, None).is_ok() {
             let _ = self.kernel_body(kernel);
         }
         self.leave_item();
@@ -264,7 +278,11 @@ impl<'p> Elab<'p> {
                 self.define(&param.name, None, Some(Val::Absent(param.name.name.clone())), VarKind::Param);
                 continue;
             }
-            let bound = if is_tensor(&param.ty) { self.tensor_param(param, number, spec, &mut views) } else { self.plain_param(param, number, spec) };
+            let bound = if is_tensor(&param.ty) {
+                self.tensor_param(param, number, spec, &mut views)
+            } else {
+                self.plain_param(param, number, spec)
+            };
             if let Err(p) = bound {
                 result = Err(p);
                 self.define(&param.name, None, None, VarKind::Param);
@@ -291,14 +309,25 @@ impl<'p> Elab<'p> {
         result
     }
 
-    fn tensor_param(&mut self, param: &'p Param, number: usize, spec: Option<&Specialization>, views: &mut Vec<(&'p Param, ViewVal)>) -> R<()> {
+    fn tensor_param(
+        &mut self,
+        param: &'p Param,
+        number: usize,
+        spec: Option<&Specialization>,
+        views: &mut Vec<(&'p Param, ViewVal)>,
+    ) -> R<()> {
         let Some((elem, dims)) = tensor_parts(&param.ty) else {
             self.type_of(&param.ty)?;
             return Err(Poison);
         };
         let elem = self.elem_arg(elem)?;
         if !(1..=5).contains(&dims.len()) {
-            return Err(self.error(codes::BAD_TYPE, param.ty.span, format!("a tensor of rank {}", dims.len()), "tensors have 1 to 5 dimensions"));
+            return Err(self.error(
+                codes::BAD_TYPE,
+                param.ty.span,
+                format!("a tensor of rank {}", dims.len()),
+                "tensors have 1 to 5 dimensions",
+            ));
         }
         let mutable = param.ty.mutable.is_some();
         let ir = match (spec, TileTy::scalar(elem).ir()) {
@@ -397,7 +426,12 @@ impl<'p> Elab<'p> {
         match self.consts.get(&id) {
             Some(ConstState::Done(val)) => return val.clone(),
             Some(ConstState::Running) => {
-                return Err(self.error(codes::CONST_CYCLE, item.name.span, format!("the value of `{}` depends on itself", item.name.name), "defined here"));
+                return Err(self.error(
+                    codes::CONST_CYCLE,
+                    item.name.span,
+                    format!("the value of `{}` depends on itself", item.name.name),
+                    "defined here",
+                ));
             }
             None => {}
         }
@@ -427,7 +461,9 @@ impl<'p> Elab<'p> {
         let what = "the constant's type is written";
         match ty {
             None => Ok(Val::Tile(TileVal::int(self.const_int_of(&tile, item.value.span, "an `int` constant")?))),
-            Some(TyVal::Tile(ty)) if ty.shape == tile.ty.shape => Ok(Val::Tile(self.convert(&tile, ty.elem, item.value.span, what)?)),
+            Some(TyVal::Tile(ty)) if ty.shape == tile.ty.shape => {
+                Ok(Val::Tile(self.convert(&tile, ty.elem, item.value.span, what)?))
+            }
             Some(TyVal::Tile(ty)) => {
                 let spread = spread(&tile, &ty);
                 match spread {

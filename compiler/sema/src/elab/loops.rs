@@ -84,7 +84,12 @@ impl<'p> Elab<'p> {
     /// `while cond { body }`.
     pub fn while_stmt(&mut self, cond: &'p Expr, body: &'p Block, attrs: &'p [Attr]) -> R<()> {
         if let Some(attr) = attrs.first() {
-            self.error(codes::UNKNOWN_ATTRIBUTE, attr.span, format!("`#[{}]` before a `while`", attr.path), "loop attributes belong to `for`");
+            self.error(
+                codes::UNKNOWN_ATTRIBUTE,
+                attr.span,
+                format!("`#[{}]` before a `while`", attr.path),
+                "loop attributes belong to `for`",
+            );
         }
         let carried = self.carried(body, cond.span)?;
         let init = self.leaves(&carried);
@@ -116,7 +121,8 @@ impl<'p> Elab<'p> {
         self.leave_region();
 
         let types = self.types_of(&init_values);
-        let inst = init_values.and_then(|init| self.sink.emit(InstData::While { init, cond: cond_block, body: body_block }, &types));
+        let inst =
+            init_values.and_then(|init| self.sink.emit(InstData::While { init, cond: cond_block, body: body_block }, &types));
         self.set_carried(&carried, &init, inst);
         condition?;
         result.map(|_| ())
@@ -267,7 +273,12 @@ impl<'p> Elab<'p> {
         let (lo, hi, step) = (lo?, hi?, step?);
         for (operand, what) in [(&lo, "the start of a range"), (&hi, "the end of a range"), (&step, "the step of a range")] {
             if !operand.tile.is_scalar() && operand.tile.ty.shape.dims().is_some() {
-                return Err(self.error(codes::LOOP_HEAD, operand.span, format!("{what} is a scalar"), format!("this is `{}`", operand.tile.ty)));
+                return Err(self.error(
+                    codes::LOOP_HEAD,
+                    operand.span,
+                    format!("{what} is a scalar"),
+                    format!("this is `{}`", operand.tile.ty),
+                ));
             }
             self.require_kinds(operand, Kinds::INTEGER, what, operand.span)?;
         }
@@ -305,17 +316,26 @@ impl<'p> Elab<'p> {
             let name = attr.path.to_string();
             match (name.as_str(), &attr.args) {
                 ("specialize", AttrArgs::None) => out.specialize = true,
-                ("stages", AttrArgs::Groups(groups)) if groups.len() == 1 && groups[0].args.len() == 1 && groups[0].args[0].name.is_none() => {
+                ("stages", AttrArgs::Groups(groups))
+                    if groups.len() == 1 && groups[0].args.len() == 1 && groups[0].args[0].name.is_none() =>
+                {
                     let value = &groups[0].args[0].value;
                     match self.const_usize(value, "the number of stages") {
                         Ok(Some(n @ 1..=16)) => out.stages = Some(n as u32),
                         Ok(None) => {}
-                        Ok(Some(n)) => result = Err(self.error(codes::BAD_ATTRIBUTE, value.span, format!("{n} stages"), "1 to 16")),
+                        Ok(Some(n)) => {
+                            result = Err(self.error(codes::BAD_ATTRIBUTE, value.span, format!("{n} stages"), "1 to 16"))
+                        }
                         Err(p) => result = Err(p),
                     }
                 }
                 ("stages" | "specialize", _) => {
-                    result = Err(self.error(codes::BAD_ATTRIBUTE, attr.span, format!("`#[{name}]` is written differently"), "`#[stages(3)]`, `#[specialize]`"));
+                    result = Err(self.error(
+                        codes::BAD_ATTRIBUTE,
+                        attr.span,
+                        format!("`#[{name}]` is written differently"),
+                        "`#[stages(3)]`, `#[specialize]`",
+                    ));
                 }
                 _ => {
                     let mut d = Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, format!("a loop has no attribute `{name}`"))
@@ -330,7 +350,6 @@ impl<'p> Elab<'p> {
         }
         result.map(|()| out)
     }
-
 }
 
 fn has_view(val: &Val<'_>) -> bool {

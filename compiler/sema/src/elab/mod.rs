@@ -133,6 +133,34 @@ pub struct Elab<'p> {
     fuel: u32,
 }
 
+/// Whether a text is one operand: no operator outside of brackets.
+fn is_operand(text: &str) -> bool {
+    let mut depth = 0usize;
+    for c in text.chars() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            ' ' | '+' | '-' | '*' | '/' | '%' | '&' | '|' | '^' | '<' | '>' | '=' | '!' if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// `1 index`, `2 indexes`.
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// Which axes there are, in a message.
+pub fn axes(rank: usize) -> String {
+    match rank {
+        0 => "there are no axes".to_owned(),
+        1 => "the only axis is 0".to_owned(),
+        n => format!("axes are 0 to {}", n - 1),
+    }
+}
+
 /// Expressions and statements that one item may take.
 const FUEL: u32 = 4_000_000;
 /// Calls within calls.
@@ -187,6 +215,22 @@ impl<'p> Elab<'p> {
     /// Reports an error at one place.
     pub fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) -> Poison {
         self.report(Diagnostic::error(code, message).primary(span, label))
+    }
+
+    /// The source under a span; nothing for files that came as tokens.
+    pub fn source(&self, span: Span) -> Option<&'p str> {
+        let module = self.modules.list.iter().find(|m| m.file == span.file)?;
+        module.text.get(span.range()).filter(|text| !text.is_empty())
+    }
+
+    /// Adds the advice to convert an expression with `as`, with parentheses where it needs them.
+    pub fn suggest_as(&self, d: Diagnostic, span: Span, message: &str, to: &str) -> Diagnostic {
+        let Some(text) = self.source(span) else { return d.help(format!("{message}: `.. as {to}`")) };
+        let message = format!("{message}: `.. as {to}`");
+        if is_operand(text) {
+            return d.suggest(message, span.end(), format!(" as {to}"));
+        }
+        d.suggest(message, span, format!("({text}) as {to}"))
     }
 
     /// Whether an error was met, reported or not.

@@ -38,7 +38,11 @@ impl<'p> Elab<'p> {
             Elem::Ptr { .. } => tile.ty.clone(),
         };
         let data = match &tile.konst {
-            Some(Konst::List(list)) => list.iter().map(|k| self.ir_const(k, &ty)).collect::<Option<Vec<Const>>>().map(|v| InstData::ConstTile { values: v.into() }),
+            Some(Konst::List(list)) => list
+                .iter()
+                .map(|k| self.ir_const(k, &ty))
+                .collect::<Option<Vec<Const>>>()
+                .map(|v| InstData::ConstTile { values: v.into() }),
             Some(k) => self.ir_const(k, &ty).map(|value| InstData::Const { value }),
             None => None,
         };
@@ -133,7 +137,9 @@ impl<'p> Elab<'p> {
     pub fn convert(&mut self, tile: &TileVal, to: Elem, span: Span, what: &str) -> R<TileVal> {
         let (from, to) = match (tile.ty.elem, to) {
             (a, b) if a == b => return Ok(tile.clone()),
-            (Elem::Ptr { pointee: p, mutable: m }, Elem::Ptr { pointee: q, mutable: n }) if (p == q || p == Scalar::Unknown || q == Scalar::Unknown) && (m || !n) => {
+            (Elem::Ptr { pointee: p, mutable: m }, Elem::Ptr { pointee: q, mutable: n })
+                if (p == q || p == Scalar::Unknown || q == Scalar::Unknown) && (m || !n) =>
+            {
                 return Ok(TileVal { ty: tile.ty.with_elem(to), ..tile.clone() });
             }
             (Elem::Scalar(a), Elem::Scalar(b)) => (a, b),
@@ -150,13 +156,14 @@ impl<'p> Elab<'p> {
                 self.check_literal(tile, to, span)?;
                 Ok(self.cast_to(tile, to))
             }
-            Conversion::Narrows => Err(self.report(
-                Diagnostic::error(codes::NARROWING, format!("`{from}` does not become `{to}` by itself"))
+            Conversion::Narrows => {
+                let d = Diagnostic::error(codes::NARROWING, format!("`{from}` does not become `{to}` by itself"))
                     .primary(span, format!("this is `{}`", tile.ty))
                     .note(what.to_owned())
-                    .note("a conversion that may lose values is written out")
-                    .suggest(format!("convert it: `.. as {to}`"), span.end(), format!(" as {to}")),
-            )),
+                    .note("a conversion that may lose values is written out");
+                let d = self.suggest_as(d, span, "convert it", &to.to_string());
+                Err(self.report(d))
+            }
             Conversion::Mixed => {
                 let mut d = Diagnostic::error(codes::MISMATCHED_TYPES, format!("expected `{to}`, found {}", quoted(from)))
                     .primary(span, format!("this is {}", quoted_ty(&tile.ty)))
@@ -166,7 +173,7 @@ impl<'p> Elab<'p> {
                         d.suggest(format!("write it as a float: `{v}.0`"), span, format!("{v}.0"))
                     }
                     _ if to == Scalar::BOOL => d.help("compare it: `x != 0`"),
-                    _ => d.suggest(format!("convert it: `.. as {to}`"), span.end(), format!(" as {to}")),
+                    _ => self.suggest_as(d, span, "convert it", &to.to_string()),
                 };
                 Err(self.report(d))
             }
@@ -245,22 +252,24 @@ impl<'p> Elab<'p> {
     }
 
     fn no_common_type(&mut self, a: &Operand, b: &Operand, x: Scalar, y: Scalar, why: Conversion, what: &str) -> super::Poison {
-        let float_int = (x.kinds().within(Kinds::FLOAT) && y.kinds().within(Kinds::INTEGER)) || (y.kinds().within(Kinds::FLOAT) && x.kinds().within(Kinds::INTEGER));
+        let float_int = (x.kinds().within(Kinds::FLOAT) && y.kinds().within(Kinds::INTEGER))
+            || (y.kinds().within(Kinds::FLOAT) && x.kinds().within(Kinds::INTEGER));
         let (code, message) = if float_int {
             (codes::INT_FLOAT_MIX, format!("{what} mixes {} and {}", quoted(x), quoted(y)))
         } else {
             (codes::NO_COMMON_TYPE, format!("{what} takes {} and {}, which have no common type", quoted(x), quoted(y)))
         };
-        let mut d = Diagnostic::error(code, message)
-            .primary(a.span, quoted_ty(&a.tile.ty))
-            .primary(b.span, quoted_ty(&b.tile.ty));
+        let mut d =
+            Diagnostic::error(code, message).primary(a.span, quoted_ty(&a.tile.ty)).primary(b.span, quoted_ty(&b.tile.ty));
         let (int, float_ty) = if y.kinds().within(Kinds::FLOAT) { (a, y) } else { (b, x) };
         if float_int {
             d = match (int.tile.scalar(), int.tile.num().and_then(Num::known)) {
-                (Some(Scalar::IntLit), Some(v)) => d.suggest(format!("write the constant as a float: `{v}.0`"), int.span, format!("{v}.0")),
+                (Some(Scalar::IntLit), Some(v)) => {
+                    d.suggest(format!("write the constant as a float: `{v}.0`"), int.span, format!("{v}.0"))
+                }
                 _ => {
                     let target = float_ty.defaulted();
-                    d.suggest(format!("convert the integer: `.. as {target}`"), int.span.end(), format!(" as {target}"))
+                    self.suggest_as(d, int.span, "convert the integer", &target.to_string())
                 }
             };
         } else if why == Conversion::Narrows {
@@ -357,8 +366,11 @@ impl<'p> Elab<'p> {
         if !problem {
             return Ok(());
         }
-        let mut d = Diagnostic::error(codes::BAD_OPERAND, format!("{what} takes {}, not {}", allowed.describe(), quoted_elem(operand.tile.ty.elem)))
-            .primary(operand.span, format!("this is {}", quoted_ty(&operand.tile.ty)));
+        let mut d = Diagnostic::error(
+            codes::BAD_OPERAND,
+            format!("{what} takes {}, not {}", allowed.describe(), quoted_elem(operand.tile.ty.elem)),
+        )
+        .primary(operand.span, format!("this is {}", quoted_ty(&operand.tile.ty)));
         if place != operand.span {
             d = d.secondary(place, "");
         }
@@ -368,7 +380,7 @@ impl<'p> Elab<'p> {
             d = d.note(format!("`{s}` stands for every type of its class; a narrower class (`float`, `int`, `num`) allows more"));
         }
         if operand.tile.ty.elem == Elem::Scalar(Scalar::BOOL) && allowed == Kinds::NUMBER {
-            d = d.suggest("count it as a number", operand.span.end(), " as i32");
+            d = d.help("count it as a number: `.. as i32`, `.. as f32`");
         }
         Err(self.report(d))
     }

@@ -20,7 +20,12 @@ impl<'p> Elab<'p> {
                 let val = val.map(|v| if mutable.is_some() { self.variable(v) } else { v });
                 self.define(name, *mutable, if unit { None } else { val }, VarKind::Local);
                 if unit {
-                    return Err(self.error(codes::NOT_A_TILE, source, "this gives no value", format!("so there is nothing to call `{}`", name.name)));
+                    return Err(self.error(
+                        codes::NOT_A_TILE,
+                        source,
+                        "this gives no value",
+                        format!("so there is nothing to call `{}`", name.name),
+                    ));
                 }
                 Ok(())
             }
@@ -47,9 +52,12 @@ impl<'p> Elab<'p> {
                         _ => describe(&other),
                     };
                     self.report(
-                        Diagnostic::error(codes::BAD_PATTERN, format!("the pattern takes {} values apart, the right side is {found}", parts.len()))
-                            .primary(pattern.span, format!("{} names", parts.len()))
-                            .secondary(source, format!("this is {}", describe(&other))),
+                        Diagnostic::error(
+                            codes::BAD_PATTERN,
+                            format!("the pattern takes {} values apart, the right side is {found}", parts.len()),
+                        )
+                        .primary(pattern.span, format!("{} names", parts.len()))
+                        .secondary(source, format!("this is {}", describe(&other))),
                     );
                     Err(Poison)
                 }

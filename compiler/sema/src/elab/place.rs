@@ -24,13 +24,23 @@ impl<'p> Elab<'p> {
         };
         let target = target.unparen();
         if let ExprKind::Tuple(_) = target.kind {
-            return Err(self.error(codes::BAD_TARGET, target.span, format!("`{}=` takes one place", op.symbol()), "a tuple of places takes `=`"));
+            return Err(self.error(
+                codes::BAD_TARGET,
+                target.span,
+                format!("`{}=` takes one place", op.symbol()),
+                "a tuple of places takes `=`",
+            ));
         }
         let right = self.operand(value);
         if let Some(ident) = target.as_ident() {
             let id = self.target_var(ident.name.as_ref(), target.span)?;
             let Val::Tile(current) = self.read_var(id)? else {
-                return Err(self.error(codes::BAD_TARGET, target.span, format!("`{}=` on `{}`, which is no scalar or tile", op.symbol(), ident.name), ""));
+                return Err(self.error(
+                    codes::BAD_TARGET,
+                    target.span,
+                    format!("`{}=` on `{}`, which is no scalar or tile", op.symbol(), ident.name),
+                    "",
+                ));
             };
             let left = Operand { tile: current, span: target.span };
             let result = self.binary(op, op_span, &left, &right?)?;
@@ -66,9 +76,12 @@ impl<'p> Elab<'p> {
                 Val::Tuple(values) if values.len() == places.len() => values,
                 other => {
                     return Err(self.report(
-                        Diagnostic::error(codes::BAD_PATTERN, format!("{} places, but the right side is {}", places.len(), describe(&other)))
-                            .primary(target.span, format!("{} places", places.len()))
-                            .secondary(source, format!("this is {}", describe(&other))),
+                        Diagnostic::error(
+                            codes::BAD_PATTERN,
+                            format!("{} places, but the right side is {}", places.len(), describe(&other)),
+                        )
+                        .primary(target.span, format!("{} places", places.len()))
+                        .secondary(source, format!("this is {}", describe(&other))),
                     ));
                 }
             };
@@ -109,7 +122,8 @@ impl<'p> Elab<'p> {
     fn target_var(&mut self, name: &str, span: Span) -> R<VarId> {
         let Some(Binding::Var(id)) = self.lookup(name).cloned() else {
             let names = self.names_in_scope();
-            let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no variable `{name}`")).primary(span, "not found");
+            let mut d =
+                Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no variable `{name}`")).primary(span, "not found");
             d = match closest(name, names.iter().map(|n| &**n)) {
                 Some(near) => d.suggest(format!("did you mean `{near}`?"), span, near),
                 None => d.help(format!("a new variable is bound with `let mut {name} = ..;`")),
@@ -122,7 +136,12 @@ impl<'p> Elab<'p> {
         var.assigned = true;
         let (kind, declared, mutable) = (var.kind, var.span, var.mutable.is_some());
         if in_closure {
-            return Err(self.error(codes::CLOSURE, span, format!("a closure cannot assign `{name}`"), "it is outside the closure"));
+            return Err(self.error(
+                codes::CLOSURE,
+                span,
+                format!("a closure cannot assign `{name}`"),
+                "it is outside the closure",
+            ));
         }
         if mutable {
             return Ok(id);
@@ -154,13 +173,18 @@ impl<'p> Elab<'p> {
         match (current, val) {
             (Val::Tile(old), Val::Tile(new)) => {
                 let grows = of_op && new.ty.shape.same(&old.ty.shape) == crate::consts::Truth::No;
-                let fits = crate::types::broadcast(&new.ty.shape, &old.ty.shape).is_some_and(|s| s.same(&old.ty.shape) != crate::consts::Truth::No);
+                // A constant may fill a tile; anything else has the variable's shape.
+                let fits =
+                    new.ty.shape.same(&old.ty.shape) != crate::consts::Truth::No || (new.konst.is_some() && new.is_scalar());
                 if grows || !fits {
                     return Err(self.report(
-                        Diagnostic::error(codes::MISMATCHED_SHAPES, format!("`{name}` is `{}`, the new value has the shape {}", old.ty, new.ty.shape))
-                            .primary(source, format!("this is {}", super::ops::quoted_ty(&new.ty)))
-                            .secondary(declared, format!("`{name}` has the shape {}", old.ty.shape))
-                            .note("a variable keeps the type it was bound with"),
+                        Diagnostic::error(
+                            codes::MISMATCHED_SHAPES,
+                            format!("`{name}` is `{}`, the new value has the shape {}", old.ty, new.ty.shape),
+                        )
+                        .primary(source, format!("this is {}", super::ops::quoted_ty(&new.ty)))
+                        .secondary(declared, format!("`{name}` has the shape {}", old.ty.shape))
+                        .note("a variable keeps the type it was bound with"),
                     ));
                 }
                 let new = self.coerce(&new, &old.ty, source, &format!("`{name}` is `{}` since it was bound", old.ty))?;
@@ -168,14 +192,22 @@ impl<'p> Elab<'p> {
                 Ok(Val::Tile(TileVal { konst: None, ir, ..new }))
             }
             (Val::Tuple(olds), Val::Tuple(news)) if olds.len() == news.len() => {
-                let list: Vec<R<Val<'p>>> = olds.iter().zip(news).map(|(o, n)| self.replace(o, n, source, name, declared, of_op)).collect();
+                let list: Vec<R<Val<'p>>> =
+                    olds.iter().zip(news).map(|(o, n)| self.replace(o, n, source, name, declared, of_op)).collect();
                 Ok(Val::Tuple(list.into_iter().collect::<R<_>>()?))
             }
-            (Val::View(old), Val::View(new)) if old.elem == new.elem && old.dims.len() == new.dims.len() && old.mutable == new.mutable => Ok(Val::View(new)),
+            (Val::View(old), Val::View(new))
+                if old.elem == new.elem && old.dims.len() == new.dims.len() && old.mutable == new.mutable =>
+            {
+                Ok(Val::View(new))
+            }
             (old, new) => Err(self.report(
-                Diagnostic::error(codes::MISMATCHED_TYPES, format!("`{name}` is {}, the new value is {}", describe(old), describe(&new)))
-                    .primary(source, format!("this is {}", describe(&new)))
-                    .secondary(declared, "bound here"),
+                Diagnostic::error(
+                    codes::MISMATCHED_TYPES,
+                    format!("`{name}` is {}, the new value is {}", describe(old), describe(&new)),
+                )
+                .primary(source, format!("this is {}", describe(&new)))
+                .secondary(declared, "bound here"),
             )),
         }
     }

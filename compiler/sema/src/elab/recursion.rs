@@ -9,8 +9,8 @@ use rustc_hash::FxHashSet;
 use super::Elab;
 use crate::names::{Def, ItemId, Modules};
 
-/// Reports a function that reaches itself.
-pub fn check<'p>(elab: &mut Elab<'p>, id: ItemId, function: &'p Fn) {
+/// Reports a function that reaches itself, and tells whether it does.
+pub fn check<'p>(elab: &mut Elab<'p>, id: ItemId, function: &'p Fn) -> bool {
     let mut seen = FxHashSet::default();
     let first = callees(elab.modules, id, function);
     for (callee, span) in first {
@@ -22,9 +22,10 @@ pub fn check<'p>(elab: &mut Elab<'p>, id: ItemId, function: &'p Fn) {
                     .secondary(function.name.span, "declared here")
                     .help("functions are expanded where they are called, so they cannot recur: use a loop"),
             );
-            return;
+            return true;
         }
     }
+    false
 }
 
 fn reaches(modules: &Modules, from: ItemId, target: ItemId, seen: &mut FxHashSet<ItemId>) -> bool {
@@ -131,7 +132,9 @@ impl Walk<'_> {
                     }
                 }
             }
-            ExprKind::Unary { operand: inner, .. } | ExprKind::Cast { value: inner, .. } | ExprKind::Paren(inner) => self.expr(inner),
+            ExprKind::Unary { operand: inner, .. } | ExprKind::Cast { value: inner, .. } | ExprKind::Paren(inner) => {
+                self.expr(inner)
+            }
             ExprKind::Binary { lhs: a, rhs: b, .. } | ExprKind::Range { start: a, end: b } => {
                 self.expr(a);
                 self.expr(b);

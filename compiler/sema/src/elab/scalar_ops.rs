@@ -109,9 +109,9 @@ impl<'p> Elab<'p> {
                     other => other,
                 };
                 let ty = amount.ty.with_elem(unsigned);
-                let bits = self.value(amount).and_then(|arg| {
-                    if unsigned == from { Some(arg) } else { self.sink.one(InstData::Bitcast { arg }, &ty) }
-                });
+                let bits = self
+                    .value(amount)
+                    .and_then(|arg| if unsigned == from { Some(arg) } else { self.sink.one(InstData::Bitcast { arg }, &ty) });
                 let limit = TileVal::constant(unsigned, Konst::int(width));
                 let limit = self.broadcast_to(&limit, &ty.shape);
                 let limit = self.value(&limit);
@@ -133,7 +133,9 @@ impl<'p> Elab<'p> {
                 let zero = Num::Known(0);
                 return match zero.sub(n) {
                     Ok(v) => Ok(TileVal::constant(tile.ty.elem, self.wrap(Konst::Int(v), tile.ty.elem))),
-                    Err(Overflow) => Err(self.error(codes::CONST_OVERFLOW, span, "a constant overflows", format!("-{n} does not fit 64 bits"))),
+                    Err(Overflow) => {
+                        Err(self.error(codes::CONST_OVERFLOW, span, "a constant overflows", format!("-{n} does not fit 64 bits")))
+                    }
                 };
             }
             Some(Konst::Float(v)) => return Ok(TileVal::constant(tile.ty.elem, Konst::Float(v.map(|v| -v)))),

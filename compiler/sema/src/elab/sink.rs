@@ -163,11 +163,18 @@ impl Sink {
 
 impl Sink {
     /// All entries of a view's index list.
-    pub fn all_indices(&mut self, list: impl IntoIterator<Item = Option<kiln_ir::ViewIndex>>) -> Option<smallvec::SmallVec<[kiln_ir::ViewIndex; 4]>> {
+    pub fn all_indices(
+        &mut self,
+        list: impl IntoIterator<Item = Option<kiln_ir::ViewIndex>>,
+    ) -> Option<smallvec::SmallVec<[kiln_ir::ViewIndex; 4]>> {
         match list.into_iter().collect() {
             Some(list) => Some(list),
             None => {
-                if self.live { self.fail() } else { None }
+                if self.live {
+                    self.fail()
+                } else {
+                    None
+                }
             }
         }
     }

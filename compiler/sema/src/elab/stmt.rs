@@ -59,7 +59,9 @@ impl<'p> Elab<'p> {
                 Ok(Flow::Returned) => {
                     if let Some(span) = after.stmts.first().map(|s| s.span).or(after.tail.map(|t| t.span)) {
                         self.report(
-                            Diagnostic::warning(codes::UNREACHABLE, "this never runs").primary(span, "unreachable").secondary(stmt.span, "the program ends here"),
+                            Diagnostic::warning(codes::UNREACHABLE, "this never runs")
+                                .primary(span, "unreachable")
+                                .secondary(stmt.span, "the program ends here"),
                         );
                     }
                     return if failed { Err(Poison) } else { Ok(Flow::Returned) };

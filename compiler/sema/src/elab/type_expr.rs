@@ -51,7 +51,8 @@ impl<'p> Elab<'p> {
             [name, acc] => match self.lookup_type(&name.name) {
                 Some(s) if acc.as_str() == "Acc" => Ok(s.acc()),
                 Some(s) => {
-                    let mut d = Diagnostic::error(codes::UNKNOWN_TYPE, format!("`{s}` has no type `{}`", acc.name)).primary(acc.span, "not found");
+                    let mut d = Diagnostic::error(codes::UNKNOWN_TYPE, format!("`{s}` has no type `{}`", acc.name))
+                        .primary(acc.span, "not found");
                     d = match acc.as_str() {
                         "MAX" | "MIN" | "EPS" | "BITS" => d.note(format!("`{path}` is a value, not a type")),
                         _ => d.suggest("the type a sum has is `Acc`", acc.span, "Acc"),
@@ -65,7 +66,8 @@ impl<'p> Elab<'p> {
     }
 
     fn unknown_type(&mut self, name: &str, span: Span) -> Poison {
-        let mut d = Diagnostic::error(codes::UNKNOWN_TYPE, format!("there is no scalar type `{name}`")).primary(span, "not found");
+        let mut d =
+            Diagnostic::error(codes::UNKNOWN_TYPE, format!("there is no scalar type `{name}`")).primary(span, "not found");
         let foreign = match name {
             "float" | "float32" | "Float" | "half" => Some(if name == "half" { "f16" } else { "f32" }),
             "double" | "float64" => Some("f64"),
@@ -116,7 +118,11 @@ impl<'p> Elab<'p> {
                 match (word, args) {
                     (Some("tile"), Some(args)) => {
                         let [elem, shape] = args.as_slice() else {
-                            return Err(self.malformed(te.span, "a tile type is `tile<element, [extents]>`", format!("{} arguments", args.len())));
+                            return Err(self.malformed(
+                                te.span,
+                                "a tile type is `tile<element, [extents]>`",
+                                format!("{} arguments", args.len()),
+                            ));
                         };
                         let (elem, shape) = (self.elem_arg(elem), self.shape_arg(shape));
                         let (elem, shape) = (elem?, shape?);
@@ -125,21 +131,33 @@ impl<'p> Elab<'p> {
                     }
                     (Some("tensor"), Some(args)) => {
                         let [elem, dims] = args.as_slice() else {
-                            return Err(self.malformed(te.span, "a tensor type is `tensor<element, [dimensions]>`", format!("{} arguments", args.len())));
+                            return Err(self.malformed(
+                                te.span,
+                                "a tensor type is `tensor<element, [dimensions]>`",
+                                format!("{} arguments", args.len()),
+                            ));
                         };
                         let elem = self.elem_arg(elem)?;
                         let TypeArgKind::Dims(list) = &dims.kind else {
                             return Err(self.malformed(dims.span, "the dimensions of a tensor are a list", "write `[M, N]`"));
                         };
                         if !(1..=5).contains(&list.len()) {
-                            return Err(self.malformed(dims.span, format!("a tensor of rank {}", list.len()), "tensors have 1 to 5 dimensions"));
+                            return Err(self.malformed(
+                                dims.span,
+                                format!("a tensor of rank {}", list.len()),
+                                "tensors have 1 to 5 dimensions",
+                            ));
                         }
                         let dims: Vec<R<Option<Num>>> = list.iter().map(|d| self.dim_value(d)).collect();
                         Ok(TyVal::View { elem, dims: dims.into_iter().collect::<R<_>>()?, mutable: te.mutable.is_some() })
                     }
                     (Some("ptr"), Some(_)) => Ok(TyVal::Tile(TileTy::scalar(self.elem(te)?))),
                     (_, None) => Ok(TyVal::Tile(TileTy::scalar(self.scalar_path(path)?))),
-                    (_, Some(_)) => Err(self.malformed(te.span, format!("`{path}` takes no arguments"), "types with arguments are `tile`, `tensor` and `ptr`")),
+                    (_, Some(_)) => Err(self.malformed(
+                        te.span,
+                        format!("`{path}` takes no arguments"),
+                        "types with arguments are `tile`, `tensor` and `ptr`",
+                    )),
                 }
             }
         }
@@ -162,7 +180,9 @@ impl<'p> Elab<'p> {
                 };
                 match self.elem_arg(pointee)? {
                     Elem::Scalar(pointee) => Ok(Elem::Ptr { pointee, mutable: te.mutable.is_some() }),
-                    Elem::Ptr { .. } => Err(self.malformed(pointee.span, "there are no pointers to pointers", "must be a scalar type")),
+                    Elem::Ptr { .. } => {
+                        Err(self.malformed(pointee.span, "there are no pointers to pointers", "must be a scalar type"))
+                    }
                 }
             }
             _ => Err(self.malformed(te.span, "an element is a scalar type or a pointer", "not one")),
@@ -258,12 +278,21 @@ impl<'p> Elab<'p> {
         if !elem_fits || view.dims.len() != dims.len() {
             return Err(self.report(
                 Diagnostic::error(codes::MISMATCHED_TYPES, format!("expected `{expected}`, found {found}"))
-                    .primary(span, if elem_fits { format!("of rank {}", view.dims.len()) } else { format!("its elements are `{}`", view.elem) })
+                    .primary(
+                        span,
+                        if elem_fits {
+                            format!("of rank {}", view.dims.len())
+                        } else {
+                            format!("its elements are `{}`", view.elem)
+                        },
+                    )
                     .note(what.to_owned()),
             ));
         }
         if mutable && !view.mutable {
-            let mut d = Diagnostic::error(codes::NOT_MUT, "a tensor that is written must be `mut`").primary(span, "not `mut`").note(what.to_owned());
+            let mut d = Diagnostic::error(codes::NOT_MUT, "a tensor that is written must be `mut`")
+                .primary(span, "not `mut`")
+                .note(what.to_owned());
             if let Some((name, declared)) = &view.origin {
                 d = d.secondary(*declared, format!("declare it `{name}: mut tensor<..>`"));
             }

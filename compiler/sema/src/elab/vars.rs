@@ -119,7 +119,8 @@ impl<'p> Elab<'p> {
         if !self.generic || !self.all_present || self.is_muted() || self.frame_ref().call.is_some() {
             return;
         }
-        let mut ids: Vec<VarId> = scope.values().filter_map(|b| if let Binding::Var(id) = b { Some(*id) } else { None }).collect();
+        let mut ids: Vec<VarId> =
+            scope.values().filter_map(|b| if let Binding::Var(id) = b { Some(*id) } else { None }).collect();
         ids.sort();
         for id in ids {
             let var = &self.vars[id.0 as usize];
@@ -166,8 +167,8 @@ impl<'p> Elab<'p> {
         let (found, help) = match val {
             Val::Tile(t) => return Ok(t),
             Val::Access(access) => return self.load(*access),
-            Val::View(v) => (v.to_string(), Some("read a part of it: `x[i, start..+LEN]` is a tile, `x[i, j]` an element")),
-            Val::Tuple(_) => (val.to_string(), Some("take it apart with a pattern: `let (a, b) = ..;`")),
+            Val::View(v) => (format!("`{v}`"), Some("read a part of it: `x[i, start..+LEN]` is a tile, `x[i, j]` an element")),
+            Val::Tuple(_) => (format!("`{val}`"), Some("take it apart with a pattern: `let (a, b) = ..;`")),
             Val::Unit => ("nothing".to_owned(), None),
             Val::Fn(_) => ("a function".to_owned(), Some("call it")),
             Val::Absent(name) => return Err(self.absent(&name, span)),
@@ -182,10 +183,15 @@ impl<'p> Elab<'p> {
 
     /// Reports the use of an optional parameter that is not given.
     pub fn absent(&mut self, name: &str, span: Span) -> Poison {
-        self.report(
-            Diagnostic::error(codes::ABSENT, format!("`{name}` may be absent here"))
+        self.report(match self.lookup(name) {
+            Some(Binding::Var(id)) if self.vars[id.0 as usize].kind == VarKind::Dim => {
+                Diagnostic::error(codes::ABSENT, format!("the dimension `{name}` may be unknown here"))
+                    .primary(span, "named only by tensors that may be absent")
+                    .help("use it inside `if .. .is_some() { .. }` of a tensor that names it")
+            }
+            _ => Diagnostic::error(codes::ABSENT, format!("`{name}` may be absent here"))
                 .primary(span, "used without asking whether it is given")
                 .help(format!("put the use inside `if {name}.is_some() {{ .. }}`")),
-        )
+        })
     }
 }

@@ -87,8 +87,16 @@ impl Load<'_> {
             spans.insert(name.name.clone(), name.span);
             names.insert(name.name.clone(), Def::Item(ItemId { module: id, index: index as u32 }));
         }
-        let uses: Vec<UseTree> = ast.items.iter().filter_map(|i| if let Item::Use(u) = i { Some(u.tree.clone()) } else { None }).collect();
-        self.modules.list.push(Module { file, text: self.sources.file(file).shared_text(), ast, names, imports: Vec::new(), is_std });
+        let uses: Vec<UseTree> =
+            ast.items.iter().filter_map(|i| if let Item::Use(u) = i { Some(u.tree.clone()) } else { None }).collect();
+        self.modules.list.push(Module {
+            file,
+            text: self.sources.file(file).shared_text(),
+            ast,
+            names,
+            imports: Vec::new(),
+            is_std,
+        });
         for tree in &uses {
             self.tree(id, &[], tree);
         }
@@ -102,9 +110,9 @@ impl Load<'_> {
         let text = self.sources.file(file).shared_text();
         // A kernel with function parameters may be launched with any of them.
         let takes_functions = self.modules.module(module).ast.items.iter().any(|item| match item {
-            Item::Kernel(k) => k.generics.iter().any(
-                |g| matches!(g, ast::Generic::Const(c) if matches!(c.ty.kind, ast::TypeKind::Fn { .. })),
-            ),
+            Item::Kernel(k) => {
+                k.generics.iter().any(|g| matches!(g, ast::Generic::Const(c) if matches!(c.ty.kind, ast::TypeKind::Fn { .. })))
+            }
             _ => false,
         });
         for (path, name) in kiln_std::PRELUDE {
@@ -208,9 +216,13 @@ impl Load<'_> {
             return self.item(id, segments, segments.len() - 1);
         }
         self.diagnostics.push(
-            Diagnostic::error(codes::UNKNOWN_MODULE, format!("cannot load `{}`", path.join("::")))
-                .primary(whole, failure)
-                .help(format!("`use {0};` reads `{1}.kiln` beside this file; the standard library is `std::..`", path.join("::"), path.join("/"))),
+            Diagnostic::error(codes::UNKNOWN_MODULE, format!("cannot load `{}`", path.join("::"))).primary(whole, failure).help(
+                format!(
+                    "`use {0};` reads `{1}.kiln` beside this file; the standard library is `std::..`",
+                    path.join("::"),
+                    path.join("/")
+                ),
+            ),
         );
         None
     }
@@ -230,7 +242,8 @@ impl Load<'_> {
         }
         let target = self.modules.module(module);
         let file = self.sources.file(target.file).name();
-        let mut d = Diagnostic::error(codes::UNKNOWN_IMPORT, format!("`{file}` has no item `{name}`")).primary(*span, "not found there");
+        let mut d =
+            Diagnostic::error(codes::UNKNOWN_IMPORT, format!("`{file}` has no item `{name}`")).primary(*span, "not found there");
         if let Some(near) = closest(name, target.names.keys().map(|k| &**k)) {
             d = d.suggest(format!("did you mean `{near}`?"), *span, near);
         }

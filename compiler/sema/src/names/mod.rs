@@ -3,8 +3,8 @@
 mod load;
 mod suggest;
 
-pub use load::{LoadedFile, ModuleLoader};
 pub(crate) use load::load_modules;
+pub use load::{LoadedFile, ModuleLoader};
 pub use suggest::closest;
 
 use std::sync::Arc;

@@ -64,7 +64,8 @@ impl<'p> Build<'p> {
                 match arg.value.as_ident() {
                     Some(ident) if kernel.params.iter().any(|p| p.name.name == ident.name) => out.push(ident.name.clone()),
                     _ => self.error(
-                        Diagnostic::error(codes::BAD_ATTRIBUTE, "`may_alias` lists parameters").primary(arg.span, "not a parameter of this kernel"),
+                        Diagnostic::error(codes::BAD_ATTRIBUTE, "`may_alias` lists parameters")
+                            .primary(arg.span, "not a parameter of this kernel"),
                     ),
                 }
             }
@@ -93,7 +94,10 @@ impl<'p> Build<'p> {
                 (Some(name), _) => (name, Some(&arg.value)),
                 (None, Some(flag)) => (flag, None),
                 (None, None) => {
-                    self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, "a schedule is a list of `field = value`").primary(arg.span, "no field"));
+                    self.error(
+                        Diagnostic::error(codes::BAD_ATTRIBUTE, "a schedule is a list of `field = value`")
+                            .primary(arg.span, "no field"),
+                    );
                     continue;
                 }
             };
@@ -102,13 +106,20 @@ impl<'p> Build<'p> {
                 continue;
             };
             if out.schedule.fields.iter().any(|(f, _)| f == field) {
-                self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{field}` is given twice")).primary(name.span, "given before"));
+                self.error(
+                    Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{field}` is given twice"))
+                        .primary(name.span, "given before"),
+                );
                 continue;
             }
             let values = match value {
                 None if *flag => vec![HostExpr::Bool(true)],
                 None => {
-                    self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{field}` needs a value")).primary(arg.span, "").suggest("give it one", arg.span.end(), " = 4"));
+                    self.error(
+                        Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{field}` needs a value"))
+                            .primary(arg.span, "")
+                            .suggest("give it one", arg.span.end(), " = 4"),
+                    );
                     continue;
                 }
                 Some(value) => self.field_values(field, *flag, value),
@@ -134,10 +145,14 @@ impl<'p> Build<'p> {
         let consts = self.kernel.generics.iter().map(|g| g.name().as_str());
         let fields = FIELDS.iter().map(|(f, _)| *f);
         let candidates: Vec<&str> = if of == "tune" { fields.chain(consts).chain(["key"]).collect() } else { fields.collect() };
-        let mut d = Diagnostic::error(codes::UNKNOWN_FIELD, format!("`{}` is nothing that `#[{of}]` knows", name.name)).primary(name.span, "unknown");
+        let mut d = Diagnostic::error(codes::UNKNOWN_FIELD, format!("`{}` is nothing that `#[{of}]` knows", name.name))
+            .primary(name.span, "unknown");
         d = match closest(&name.name, candidates.iter().copied()) {
             Some(near) => d.suggest(format!("did you mean `{near}`?"), name.span, near),
-            None => d.note(format!("schedule fields are {}", FIELDS.iter().map(|(f, _)| format!("`{f}`")).collect::<Vec<_>>().join(", "))),
+            None => d.note(format!(
+                "schedule fields are {}",
+                FIELDS.iter().map(|(f, _)| format!("`{f}`")).collect::<Vec<_>>().join(", ")
+            )),
         };
         if of == "tune" {
             d = d.note("`#[tune]` sweeps constant parameters and schedule fields");
@@ -147,7 +162,11 @@ impl<'p> Build<'p> {
 
     fn tune(&mut self, attr: &'p Attr, out: &mut Attributes) {
         let AttrArgs::Groups(groups) = &attr.args else {
-            self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, "`#[tune]` takes a list").primary(attr.span, "written differently").help("`#[tune(BM = [64, 128], warps = [4, 8], key = [M, N])]`"));
+            self.error(
+                Diagnostic::error(codes::BAD_ATTRIBUTE, "`#[tune]` takes a list")
+                    .primary(attr.span, "written differently")
+                    .help("`#[tune(BM = [64, 128], warps = [4, 8], key = [M, N])]`"),
+            );
             return;
         };
         for group in groups {
@@ -196,14 +215,21 @@ impl<'p> Build<'p> {
             (None, None) => return self.unknown_field(name, "tune"),
         };
         if space.axes.iter().any(|a| a.name == name.as_str()) {
-            self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{}` is swept twice in one space", name.name)).primary(name.span, "given before"));
+            self.error(
+                Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{}` is swept twice in one space", name.name))
+                    .primary(name.span, "given before"),
+            );
             return;
         }
         if list.is_empty() {
-            self.error(Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{}` has no values to try", name.name)).primary(arg.value.span, "empty"));
+            self.error(
+                Diagnostic::error(codes::BAD_ATTRIBUTE, format!("`{}` has no values to try", name.name))
+                    .primary(arg.value.span, "empty"),
+            );
             return;
         }
-        let values: Vec<HostExpr> = list.iter().filter_map(|e| self.host(e, want, &format!("a value of `{}`", name.name))).collect();
+        let values: Vec<HostExpr> =
+            list.iter().filter_map(|e| self.host(e, want, &format!("a value of `{}`", name.name))).collect();
         space.axes.push(TuneAxis { name: name.name.to_string(), values });
     }
 }

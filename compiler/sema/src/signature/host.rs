@@ -58,7 +58,14 @@ type Typed = (HostExpr, HostType);
 
 impl<'a, 'p> Host<'a, 'p> {
     /// A translator for one kernel.
-    pub fn new(modules: &'p Modules, id: ItemId, kernel: &'p ast::Kernel, kinds: &'a [GenericKind], dims: &'a [&'p Ident], diagnostics: &'a mut Diagnostics) -> Self {
+    pub fn new(
+        modules: &'p Modules,
+        id: ItemId,
+        kernel: &'p ast::Kernel,
+        kinds: &'a [GenericKind],
+        dims: &'a [&'p Ident],
+        diagnostics: &'a mut Diagnostics,
+    ) -> Self {
         Host { modules, id, kernel, kinds, dims, diagnostics }
     }
 
@@ -67,7 +74,8 @@ impl<'a, 'p> Host<'a, 'p> {
         let (expr, found) = self.expr(e)?;
         if !found.fits(want) {
             self.error(
-                Diagnostic::error(codes::MISMATCHED_TYPES, format!("{what} is {}", want.describe())).primary(e.span, format!("this is {}", found.describe())),
+                Diagnostic::error(codes::MISMATCHED_TYPES, format!("{what} is {}", want.describe()))
+                    .primary(e.span, format!("this is {}", found.describe())),
             );
             return None;
         }
@@ -91,11 +99,21 @@ impl<'a, 'p> Host<'a, 'p> {
         match &e.kind {
             ExprKind::Paren(inner) => self.expr(inner),
             ExprKind::Literal(literal) => match &literal.kind {
-                LiteralKind::Int(v) if literal.suffix.as_ref().is_some_and(|s| ScalarType::from_name(s.as_str()).is_some_and(ScalarType::is_float)) => Some((HostExpr::Float(*v as f64), HostType::Float)),
+                LiteralKind::Int(v)
+                    if literal
+                        .suffix
+                        .as_ref()
+                        .is_some_and(|s| ScalarType::from_name(s.as_str()).is_some_and(ScalarType::is_float)) =>
+                {
+                    Some((HostExpr::Float(*v as f64), HostType::Float))
+                }
                 LiteralKind::Int(v) => match i64::try_from(*v) {
                     Ok(v) => Some((HostExpr::Int(v), HostType::Int)),
                     Err(_) => {
-                        self.error(Diagnostic::error(codes::LITERAL_RANGE, format!("{v} does not fit 64 bits")).primary(e.span, "too large for a launch expression"));
+                        self.error(
+                            Diagnostic::error(codes::LITERAL_RANGE, format!("{v} does not fit 64 bits"))
+                                .primary(e.span, "too large for a launch expression"),
+                        );
                         None
                     }
                 },
@@ -107,10 +125,15 @@ impl<'a, 'p> Host<'a, 'p> {
             ExprKind::Unary { op, operand, .. } => {
                 let (inner, ty) = self.expr(operand)?;
                 match (op, ty) {
-                    (ast::UnaryOp::Neg, HostType::Int | HostType::Float | HostType::Any) => Some((HostExpr::Neg(inner.into()), ty)),
+                    (ast::UnaryOp::Neg, HostType::Int | HostType::Float | HostType::Any) => {
+                        Some((HostExpr::Neg(inner.into()), ty))
+                    }
                     (ast::UnaryOp::Not, HostType::Bool) => Some((HostExpr::Not(inner.into()), ty)),
                     _ => {
-                        self.error(Diagnostic::error(codes::BAD_OPERAND, format!("`{}` does not take {}", op.symbol(), ty.describe())).primary(operand.span, format!("this is {}", ty.describe())));
+                        self.error(
+                            Diagnostic::error(codes::BAD_OPERAND, format!("`{}` does not take {}", op.symbol(), ty.describe()))
+                                .primary(operand.span, format!("this is {}", ty.describe())),
+                        );
                         None
                     }
                 }
@@ -149,7 +172,10 @@ impl<'a, 'p> Host<'a, 'p> {
             None => return self.unsupported(span, "an `if` without `else`"),
         };
         if !ty.fits(other_ty) {
-            self.error(Diagnostic::error(codes::IF_VALUE, format!("one branch is {}, the other {}", ty.describe(), other_ty.describe())).primary(span, "the branches must agree"));
+            self.error(
+                Diagnostic::error(codes::IF_VALUE, format!("one branch is {}, the other {}", ty.describe(), other_ty.describe()))
+                    .primary(span, "the branches must agree"),
+            );
             return None;
         }
         Some((HostExpr::If(cond.into(), then.into(), otherwise.into()), ty))
@@ -161,9 +187,12 @@ impl<'a, 'p> Host<'a, 'p> {
         let (a, b) = (Box::new(a), Box::new(b));
         let mismatch = |s: &mut Self| {
             s.error(
-                Diagnostic::error(codes::NO_COMMON_TYPE, format!("`{}` does not take {} and {}", op.symbol(), x.describe(), y.describe()))
-                    .primary(lhs.span, x.describe())
-                    .primary(rhs.span, y.describe()),
+                Diagnostic::error(
+                    codes::NO_COMMON_TYPE,
+                    format!("`{}` does not take {} and {}", op.symbol(), x.describe(), y.describe()),
+                )
+                .primary(lhs.span, x.describe())
+                .primary(rhs.span, y.describe()),
             );
             None
         };
@@ -220,7 +249,11 @@ impl<'a, 'p> Host<'a, 'p> {
                 let is_const = matches!(kind, GenericKind::Int | GenericKind::Bool);
                 if generic.name().name == *name {
                     let ty = if *kind == GenericKind::Bool { HostType::Bool } else { HostType::Int };
-                    return if is_const { Some((HostExpr::Const(consts), ty)) } else { self.unsupported(path.span, "not a constant") };
+                    return if is_const {
+                        Some((HostExpr::Const(consts), ty))
+                    } else {
+                        self.unsupported(path.span, "not a constant")
+                    };
                 }
                 consts += u32::from(is_const);
             }
@@ -302,11 +335,15 @@ impl<'a, 'p> Host<'a, 'p> {
             ("max", 2) => HostFn::Max,
             ("abs", 1) => HostFn::Abs,
             ("cdiv" | "next_pow2" | "min" | "max" | "abs" | "num_sms", n) => {
-                self.error(Diagnostic::error(codes::ARG_COUNT, format!("`{name}` with {n} arguments")).primary(span, "wrong number of arguments"));
+                self.error(
+                    Diagnostic::error(codes::ARG_COUNT, format!("`{name}` with {n} arguments"))
+                        .primary(span, "wrong number of arguments"),
+                );
                 return None;
             }
             _ => {
-                let d = Diagnostic::error(codes::HOST_EXPR, format!("`{name}` cannot be called at launch")).primary(path.span, "not known to the host");
+                let d = Diagnostic::error(codes::HOST_EXPR, format!("`{name}` cannot be called at launch"))
+                    .primary(path.span, "not known to the host");
                 let d = match closest(&name, ["cdiv", "next_pow2", "min", "max", "abs", "num_sms"]) {
                     Some(near) => d.suggest(format!("did you mean `{near}`?"), path.span, near),
                     None => d.note("the host knows `cdiv`, `next_pow2`, `min`, `max`, `abs` and `num_sms`"),
@@ -321,7 +358,10 @@ impl<'a, 'p> Host<'a, 'p> {
             let float_ok = matches!(function, HostFn::Min | HostFn::Max | HostFn::Abs);
             let (e, t) = self.expr(&arg.value)?;
             if t == HostType::Bool || (t == HostType::Float && !float_ok) {
-                self.error(Diagnostic::error(codes::MISMATCHED_TYPES, format!("`{name}` takes integers")).primary(arg.span, format!("this is {}", t.describe())));
+                self.error(
+                    Diagnostic::error(codes::MISMATCHED_TYPES, format!("`{name}` takes integers"))
+                        .primary(arg.span, format!("this is {}", t.describe())),
+                );
                 return None;
             }
             ty = t;

@@ -120,10 +120,13 @@ impl<'p> Build<'p> {
         for name in self.dims.clone() {
             if !self.determined(&name.name) {
                 self.error(
-                    Diagnostic::error(codes::DIM_UNSOLVABLE, format!("the dimension `{}` cannot be found from the tensors", name.name))
-                        .primary(name.span, "only part of larger expressions")
-                        .note("a name is bound where it stands alone, or solved from `X + c`, `X - c` or `c * X`")
-                        .help("let it stand alone in one tensor, or make it a constant parameter"),
+                    Diagnostic::error(
+                        codes::DIM_UNSOLVABLE,
+                        format!("the dimension `{}` cannot be found from the tensors", name.name),
+                    )
+                    .primary(name.span, "only part of larger expressions")
+                    .note("a name is bound where it stands alone, or solved from `X + c`, `X - c` or `c * X`")
+                    .help("let it stand alone in one tensor, or make it a constant parameter"),
                 );
             }
         }
@@ -131,10 +134,12 @@ impl<'p> Build<'p> {
 
     /// Whether some tensor determines a name.
     fn determined(&self, name: &str) -> bool {
-        self.kernel.params.iter().filter(|p| is_tensor(&p.ty)).filter_map(|p| tensor_parts(&p.ty)).flat_map(|(_, dims)| dims).any(|dim| match dim {
-            Dim::Expr(e) => e.as_ident().is_some_and(|i| &*i.name == name) || solvable(e, name).is_some(),
-            Dim::Any(_) => false,
-        })
+        self.kernel.params.iter().filter(|p| is_tensor(&p.ty)).filter_map(|p| tensor_parts(&p.ty)).flat_map(|(_, dims)| dims).any(
+            |dim| match dim {
+                Dim::Expr(e) => e.as_ident().is_some_and(|i| &*i.name == name) || solvable(e, name).is_some(),
+                Dim::Any(_) => false,
+            },
+        )
     }
 
     fn generics(&mut self) -> (Vec<TypeParam>, Vec<ConstParam>, Vec<FnParam>) {
@@ -161,7 +166,11 @@ impl<'p> Build<'p> {
                         .help("name the extents: `const M: int, const N: int`"),
                 ),
                 (GenericKind::Int | GenericKind::Bool, Generic::Const(g)) => {
-                    let (ty, want) = if kind == GenericKind::Int { (ConstType::Int, HostType::Int) } else { (ConstType::Bool, HostType::Bool) };
+                    let (ty, want) = if kind == GenericKind::Int {
+                        (ConstType::Int, HostType::Int)
+                    } else {
+                        (ConstType::Bool, HostType::Bool)
+                    };
                     let default = g.default.as_ref().and_then(|e| self.host(e, want, "the default of a constant parameter"));
                     let from_dims = self.determined(&g.name.name);
                     consts.push(ConstParam { name, ty, default, from_dims });
@@ -171,8 +180,11 @@ impl<'p> Build<'p> {
                         ast::ExprKind::Path { path, .. } => Some(path.to_string()),
                         _ => {
                             self.error(
-                                Diagnostic::error(codes::BAD_GENERIC, "the default of a function parameter is the name of a function")
-                                    .primary(e.span, "not a name"),
+                                Diagnostic::error(
+                                    codes::BAD_GENERIC,
+                                    "the default of a function parameter is the name of a function",
+                                )
+                                .primary(e.span, "not a name"),
                             );
                             None
                         }
@@ -189,7 +201,10 @@ impl<'p> Build<'p> {
         match self.type_ref(te)? {
             TypeRef::Concrete(s) => Some(s),
             _ => {
-                self.error(Diagnostic::error(codes::BAD_GENERIC, "the default of a type parameter is a type").primary(te.span, "depends on a parameter"));
+                self.error(
+                    Diagnostic::error(codes::BAD_GENERIC, "the default of a type parameter is a type")
+                        .primary(te.span, "depends on a parameter"),
+                );
                 None
             }
         }
@@ -249,11 +264,17 @@ impl<'p> Build<'p> {
 
     fn kind(&mut self, param: &'p ast::Param, may_alias: bool) -> Option<ParamKind> {
         if let Some(attr) = param.outer.attrs.first() {
-            self.error(Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, "parameters take no attributes").primary(attr.span, "remove this"));
+            self.error(
+                Diagnostic::error(codes::UNKNOWN_ATTRIBUTE, "parameters take no attributes").primary(attr.span, "remove this"),
+            );
         }
         if is_tensor(&param.ty) {
             if let Some(default) = &param.default {
-                self.error(Diagnostic::error(codes::BAD_TYPE, "a tensor parameter has no default").primary(default.span, "only scalars have defaults").help("a parameter that may be left out is written with `?`"));
+                self.error(
+                    Diagnostic::error(codes::BAD_TYPE, "a tensor parameter has no default")
+                        .primary(default.span, "only scalars have defaults")
+                        .help("a parameter that may be left out is written with `?`"),
+                );
             }
             let (elem, dims) = tensor_parts(&param.ty)?;
             let ast::TypeArgKind::Type(elem) = &elem.kind else { return None };
@@ -270,7 +291,10 @@ impl<'p> Build<'p> {
         match self.elem_ref(&param.ty)? {
             ElemRef::Ptr { pointee, mutable } => {
                 if let Some(default) = &param.default {
-                    self.error(Diagnostic::error(codes::BAD_TYPE, "a pointer parameter has no default").primary(default.span, "only scalars have defaults"));
+                    self.error(
+                        Diagnostic::error(codes::BAD_TYPE, "a pointer parameter has no default")
+                            .primary(default.span, "only scalars have defaults"),
+                    );
                 }
                 Some(ParamKind::Ptr { pointee, mutable })
             }

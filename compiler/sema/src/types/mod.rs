@@ -5,7 +5,7 @@ mod classes;
 mod convert;
 
 pub use classes::Kinds;
-pub use convert::{broadcast, Conversion};
+pub use convert::{Conversion, broadcast};
 
 use std::fmt;
 
