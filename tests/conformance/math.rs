@@ -12,14 +12,14 @@ use crate::elementwise::{FLOATS, FRAMES, lanes_case, samples};
 type Entry = (&'static str, fn(f64) -> f64, f64, (f64, f64));
 
 const FUNCTIONS: [Entry; 16] = [
-    ("exp", f64::exp, 1.0, (-110.0, 95.0)),
+    ("exp", f64::exp, 1.25, (-110.0, 95.0)),
     ("exp2", f64::exp2, 1.0, (-155.0, 130.0)),
     ("expm1", libm::expm1, 2.0, (-20.0, 90.0)),
     ("log", f64::ln, 1.0, (0.0, 100.0)),
     ("log2", f64::log2, 1.5, (0.0, 100.0)),
     ("log1p", libm::log1p, 2.0, (-1.0, 100.0)),
-    ("sin", libm::sin, 2.0, (-100.0, 100.0)),
-    ("cos", libm::cos, 2.0, (-100.0, 100.0)),
+    ("sin", libm::sin, 2.5, (-100.0, 100.0)),
+    ("cos", libm::cos, 2.5, (-100.0, 100.0)),
     ("tan", libm::tan, 4.0, (-100.0, 100.0)),
     ("tanh", libm::tanh, 2.0, (-12.0, 12.0)),
     ("erf", libm::erf, 2.0, (-5.0, 5.0)),
