@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use kiln::{AnyTensor, Arg as LaunchArg, Device, Program, ProgramOptions};
-use kiln_ir::signature::Number;
 use kiln_tests::array::{Array, mismatch};
 use kiln_tests::case::{Arg, Case, Placement};
 use kiln_tests::scalar::{Num, decode};
@@ -72,7 +71,7 @@ pub fn check(case: &Case) -> Result<(), String> {
                 // SAFETY: the tensor outlives the launch, nothing else uses it meanwhile, and the kernels of the table stay within it.
                 unsafe { launch.pointer(tensor.address(), ty) }
             }
-            (Arg::Scalar(ty, value), _) => launch.arg(LaunchArg::Number(number(*value), Some(*ty))),
+            (Arg::Scalar(ty, value), _) => launch.arg(LaunchArg::Number((*value).into(), Some(*ty))),
             (_, _) => launch.arg(LaunchArg::Absent),
         };
     }
@@ -110,12 +109,4 @@ fn inputs_at(case: &Case, i: usize) -> String {
         })
         .collect();
     format!(" (arguments there: {})", lanes.join(", "))
-}
-
-/// A scalar argument.
-fn number(value: Num) -> Number {
-    match value {
-        Num::Int(v) => Number::Int(v),
-        Num::Float(v) => Number::Float(v),
-    }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use kiln::{AnyTensor, Arg, Device, Program, ProgramOptions};
 use kiln_ir::ScalarType;
-use kiln_ir::signature::Number;
 use kiln_tests::array::{Array, Bound, mismatch};
 use kiln_tests::scalar::{Num, decode};
 use libtest_mimic::{Arguments, Trial};
@@ -80,11 +79,7 @@ fn run(source: &str) -> Result<(), String> {
         }
     }
     for line in inputs.iter().filter(|l| l.shape.is_none()) {
-        let value = match line.values[0] {
-            Num::Int(v) => Number::Int(v),
-            Num::Float(v) => Number::Float(v),
-        };
-        launch = launch.named(&line.name, Arg::Number(value, Some(line.ty)));
+        launch = launch.named(&line.name, Arg::Number(line.values[0].into(), Some(line.ty)));
     }
     launch.run().map_err(|e| e.to_string())?;
     for line in &outputs {

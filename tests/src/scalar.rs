@@ -1,6 +1,7 @@
 //! Exact numbers of every scalar type: decoding, rounding and encoding, written independently of the compiler so that it can be its reference.
 
 use kiln_ir::ScalarType;
+use kiln_ir::signature::Number;
 
 /// An element's value. Every value of every type fits one of the two without loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,15 @@ impl Num {
         match self {
             Num::Int(v) => v,
             Num::Float(v) => v as i128,
+        }
+    }
+}
+
+impl From<Num> for Number {
+    fn from(value: Num) -> Number {
+        match value {
+            Num::Int(v) => i64::try_from(v).map_or_else(|_| Number::UInt(v as u64), Number::Int),
+            Num::Float(v) => Number::Float(v),
         }
     }
 }
