@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
         add("part", "x[1..+2, :, 3..+4]", &[2, 5, 4], pick(&v, &s, &[2, 5, 4], &|i| vec![i[0] + 1, i[1], i[2] + 3]));
         add("index", "x[2, :, 1]", &[5], pick(&v, &s, &[5], &|i| vec![2, i[0], 1]));
         add("none", "reshape(x[:, None, :, :], [3, 5, 7])", &[3, 5, 7], v.clone());
-        add("expand", "reshape(expand(x, axis = 3), [15, 7])", &[15, 7], v.clone());
+        add("expand", "expand(x[:, None, :, 0], [3, 4, 5])", &[3, 4, 5], pick(&v, &s, &[3, 4, 5], &|i| vec![i[0], i[2], 0]));
         add("cat", "cat(x, x, axis = 1)", &[3, 10, 7], pick(&v, &s, &[3, 10, 7], &|i| vec![i[0], i[1] % 5, i[2]]));
         add("join", "join(x, flip(x, axis = 0))", &[3, 5, 7, 2], pick(&v, &s, &[3, 5, 7, 2], &|i| vec![if i[3] == 0 { i[0] } else { 2 - i[0] }, i[1], i[2]]));
         add("interleave", "interleave(x, flip(x, axis = 0))", &[3, 5, 14], pick(&v, &s, &[3, 5, 14], &|i| vec![if i[2] % 2 == 0 { i[0] } else { 2 - i[0] }, i[1], i[2] / 2]));
