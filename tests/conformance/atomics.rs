@@ -113,6 +113,9 @@ pub fn cases() -> Vec<Case> {
                 vec![(0, vec![number(ty, 0)]), (1, vec![Num::Int(200)])],
             );
         }
+        if ty.bits() < 32 {
+            continue;
+        }
         let source = format!(
             "kernel k(x: mut tensor<{ty}, [4]>, y: mut tensor<{ty}, [4]>) grid [1] {{\n    atomic_store(x[0..+4], 3 as {ty}, order = release);\n    \
              y[0..+4] = atomic_load(x[0..+4], order = acquire);\n}}\n"

@@ -224,10 +224,10 @@ pub fn cases() -> Vec<Case> {
             list.push(lanes_case(&format!("builtin::clamp::{ty}"), frame, "clamp(a, 2, 50)", &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Int(v[0].int().clamp(2, 50))));
             if [I32, U32, I64, U64].contains(&ty) {
                 list.push(lanes_case(&format!("builtin::umulhi::{ty}"), frame, "umulhi(a, b)", &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    let mask = (1i128 << ty.bits()) - 1;
-                    let (x, y) = ((v[0].int() & mask) as u128, (v[1].int() & mask) as u128);
-                    let high = (x as u64 as u128 * y as u64 as u128) >> ty.bits();
-                    Num::Int(wrap(ty, high as i128))
+                    // Two 64-bit factors of one sign domain: the product fits i128 signed, u128 unsigned.
+                    let (x, y) = (v[0].int(), v[1].int());
+                    let high = if ty.is_signed_int() { (x * y) >> ty.bits() } else { ((x as u128 * y as u128) >> ty.bits()) as i128 };
+                    Num::Int(wrap(ty, high))
                 }));
             }
         }

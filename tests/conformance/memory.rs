@@ -155,7 +155,7 @@ pub fn cases() -> Vec<Case> {
         // Pointers with masks; a view made from a pointer.
         let source = format!(
             "kernel k(x: ptr<{ty}>, y: mut ptr<{ty}>, n: i64) grid [cdiv(n, 16)] {{\n    let i = program_id(0) * 16 + arange(0, 16);\n    \
-             store(y + i, load(x + i, mask = i < n && i % 5 != 0, other = {other}), mask = i < n);\n    prefetch(view(x, [n])[0..+16]);\n}}\n"
+             store(y + i, load(x + i, mask = i < n && i % 5 != 0, other = {other}), mask = i < n);\n    prefetch(view(x, [n], strides = [1])[0..+16]);\n}}\n"
         );
         let out = (0..45).map(|i| if i % 5 == 0 { one } else { a[i] }).collect();
         list.push(case(

@@ -69,7 +69,7 @@ pub fn check(case: &Case) -> Result<(), String> {
             (Arg::Pointer(_), Some(tensor)) => {
                 let ty = tensor.scalar_type().expect("tests point to scalars");
                 // SAFETY: the tensor outlives the launch, nothing else uses it meanwhile, and the kernels of the table stay within it.
-                unsafe { launch.pointer(tensor.address(), ty) }
+                unsafe { launch.pointer(ty, tensor.address()) }
             }
             (Arg::Scalar(ty, value), _) => launch.arg(LaunchArg::Number((*value).into(), Some(*ty))),
             (_, _) => launch.arg(LaunchArg::Absent),

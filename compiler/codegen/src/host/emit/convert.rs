@@ -91,12 +91,9 @@ impl Emitter<'_> {
         let subnormal = l.sub(l.bitcast(sum, i32_ty), l.bitcast(magic, i32_ty));
         let smallest = int((127 - bias + 1) << 23);
         let code = l.select(l.icmp(IntPred::LLVMIntULT, magnitude, smallest), subnormal, normal);
-        let mut code = l.intrinsic("llvm.umin", &[i32_ty], &[code, int(top)]);
-        if !e4m3 {
-            let infinite = l.icmp(IntPred::LLVMIntEQ, magnitude, int(0x7f80_0000));
-            code = l.select(infinite, int(0x7c), code);
-        }
-        code = l.select(nan, int(nan_code), code);
+        // Infinities saturate too, as the GPU's conversion does.
+        let code = l.intrinsic("llvm.umin", &[i32_ty], &[code, int(top)]);
+        let code = l.select(nan, int(nan_code), code);
         let sign = l.and(l.lshr(bits, int(24)), int(0x80));
         l.trunc(l.or(code, sign), l.shaped(l.i8(), v))
     }
