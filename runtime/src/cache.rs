@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fs4::FileExt;
@@ -86,6 +87,7 @@ pub struct Usage {
 pub struct DiskCache {
     dir: PathBuf,
     max_bytes: u64,
+    writes: AtomicU32,
 }
 
 const MAGIC: &[u8; 8] = b"kilncch1";
@@ -135,7 +137,7 @@ impl DiskCache {
         let fails = |source| CacheError::Io { path: dir.to_owned(), source };
         make_private_dir(dir).map_err(fails)?;
         check_owner(dir, &fs::metadata(dir).map_err(fails)?)?;
-        Ok(DiskCache { dir: dir.to_owned(), max_bytes })
+        Ok(DiskCache { dir: dir.to_owned(), max_bytes, writes: AtomicU32::new(0) })
     }
 
     /// The directory.
@@ -184,7 +186,7 @@ impl DiskCache {
         file.write_all(blake3::keyed_hash(&key.0, content).as_bytes()).map_err(fails)?;
         file.write_all(content).map_err(fails)?;
         file.persist(&path).map_err(|e| fails(e.error))?;
-        if writes_reached(WRITES_PER_CHECK) {
+        if (self.writes.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WRITES_PER_CHECK) {
             self.gc()?;
         }
         Ok(())
@@ -309,13 +311,6 @@ fn touch(path: &Path) {
     if let Ok(file) = File::options().append(true).open(path) {
         let _ = file.set_modified(SystemTime::now());
     }
-}
-
-/// Counts this process's writes; true on every `n`-th.
-fn writes_reached(n: u32) -> bool {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static WRITES: AtomicU32 = AtomicU32::new(0);
-    (WRITES.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(n)
 }
 
 fn parse_size(text: &str) -> Option<u64> {

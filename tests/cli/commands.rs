@@ -101,7 +101,8 @@ fn fmt_formats_checks_and_leaves_broken_files_alone() {
     place.file("broken.kiln", "kernel (");
     place.fails(&["fmt", "broken.kiln", "a.kiln"], "error[K01");
     assert_eq!(std::fs::read_to_string(place.path("broken.kiln")).unwrap(), "kernel (");
-    place.fails(&["fmt", "missing.kiln"], "there is no `missing.kiln`");
+    place.fails(&["fmt", "missing.kiln"], "cannot read `missing.kiln`");
+    place.fails(&["fmt", "missing"], "there is no `missing`");
     place.file("a.txt", "");
     place.fails(&["fmt", "a.txt"], "neither a .kiln file nor a directory");
 }

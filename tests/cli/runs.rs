@@ -14,19 +14,44 @@ fn results_are_computed_written_and_checked() {
     let x: Vec<f32> = (0..1000).map(|i| i as f32).collect();
     place.file("x.npy", npy_f32(&[1000], &x));
     place.file("ref.npy", npy_f32(&[1000], &x.iter().map(|v| v * 3.0).collect::<Vec<_>>()));
-    let run = ["run", "k.kiln", "-k", "scale", "--arg", "x=@x.npy", "--arg", "factor=3", "--out", "y=y.npy", "--check", "ref.npy"];
+    let run =
+        ["run", "k.kiln", "-k", "scale", "--arg", "x=@x.npy", "--arg", "factor=3", "--out", "y=y.npy", "--check", "ref.npy"];
     let ran = place.ok(&run);
     assert!(ran.err.contains("`y` agrees with ref.npy") && ran.out.contains("GB/s"), "{}{}", ran.out, ran.err);
     assert_eq!(read_f32(&place.path("y.npy")), x.iter().map(|v| v * 3.0).collect::<Vec<_>>());
     // Types follow from what is given; formats other than numpy's carry what it has not.
-    place.ok(&["run", "k.kiln", "-k", "scale", "--arg", "x=randn(7):bf16", "--out", "y=y.safetensors", "--out", "x=y.safetensors"]);
+    place.ok(&[
+        "run",
+        "k.kiln",
+        "-k",
+        "scale",
+        "--arg",
+        "x=randn(7):bf16",
+        "--out",
+        "y=y.safetensors",
+        "--out",
+        "x=y.safetensors",
+    ]);
     place.ok(&["run", "k.kiln", "-k", "scale", "--arg", "x=@y.safetensors", "--out", "y=z.safetensors"]);
 }
 
 #[test]
 fn tensors_in_place_repeat_without_changing_the_result() {
     let place = place();
-    place.ok(&["run", "k.kiln", "-k", "shift", "--arg", "x=arange(10)", "--arg", "by=ones(10)", "--out", "x=x.npz", "--repeat", "5"]);
+    place.ok(&[
+        "run",
+        "k.kiln",
+        "-k",
+        "shift",
+        "--arg",
+        "x=arange(10)",
+        "--arg",
+        "by=ones(10)",
+        "--out",
+        "x=x.npz",
+        "--repeat",
+        "5",
+    ]);
     place.ok(&["run", "k.kiln", "-k", "shift", "--arg", "x=arange(10)", "--check", "x=x.npz", "-q"]);
 }
 
@@ -75,9 +100,8 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn many_processes_share_a_cache() {
     let place = place();
     let args = ["run", "k.kiln", "-k", "scale", "--arg", "x=ones(100)", "--out", "y", "-q"];
-    let children: Vec<_> = (0..4)
-        .map(|_| place.command(&args).stdout(std::process::Stdio::null()).spawn().expect("starts"))
-        .collect();
+    let children: Vec<_> =
+        (0..4).map(|_| place.command(&args).stdout(std::process::Stdio::null()).spawn().expect("starts")).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
@@ -91,7 +115,8 @@ fn json_is_one_object_a_line() {
     assert_eq!(value["kernel"], "scale");
     assert_eq!(value["bytes"], 800);
     assert!(ran.err.is_empty(), "{}", ran.err);
-    let ran = place.kiln(&["run", "k.kiln", "-k", "scale", "--arg", "x=ones(3)", "--arg", "y=ones(4)", "--message-format", "json"]);
+    let ran =
+        place.kiln(&["run", "k.kiln", "-k", "scale", "--arg", "x=ones(3)", "--arg", "y=ones(4)", "--message-format", "json"]);
     assert_eq!(ran.code, Some(1));
     let value: serde_json::Value = serde_json::from_str(ran.out.trim()).expect("JSON");
     assert_eq!(value["code"], "K1002");

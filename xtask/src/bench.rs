@@ -9,7 +9,5 @@ use crate::tools;
 pub fn bench(args: &[String]) -> Result<()> {
     step("set up", crate::setup::setup)?;
     step("peers", tools::install_peers)?;
-    step("benches", || {
-        run(cargo().args(["bench", "--package", "kiln-benches"]).args(args).env("PYTHONPATH", tools::peers_dir()))
-    })
+    step("benches", || run(cargo().args(["bench", "--package", "kiln-benches"]).args(args).env("PYTHONPATH", tools::peers_dir())))
 }

@@ -91,8 +91,12 @@ pub fn compare(result: &AnyTensor, reference: &AnyTensor, tolerance: Tolerance) 
             continue;
         }
         let difference = (x - y).abs();
-        let right =
-            if ty.is_float() { difference <= tolerance.absolute + tolerance.relative * y.abs() } else { x == y && !same_type };
+        let right = if ty.is_float() {
+            // Infinities are right only where they are equal, which is settled above.
+            difference.is_finite() && difference <= tolerance.absolute + tolerance.relative * y.abs()
+        } else {
+            x == y && !same_type
+        };
         found.max_absolute = worst(found.max_absolute, difference);
         found.max_relative = worst(found.max_relative, difference / y.abs());
         if !right {

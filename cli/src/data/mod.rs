@@ -4,4 +4,5 @@ pub mod compare;
 pub mod files;
 pub mod flops;
 pub mod generate;
+mod npy;
 pub mod spec;
