@@ -86,6 +86,11 @@ impl Storage {
         self.bytes
     }
 
+    /// Whether there is no memory at all.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Holds the memory for reading.
     ///
     /// # Errors
