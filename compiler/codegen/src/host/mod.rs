@@ -130,8 +130,10 @@ fn with_target<R>(
     opt_level: u8,
     f: impl FnOnce(&Target) -> Result<R, CodegenError>,
 ) -> Result<R, CodegenError> {
+    /// A processor, its features, LLVM's effort.
+    type Key = (String, String, u8);
     thread_local! {
-        static MACHINES: RefCell<Vec<((String, String, u8), std::rc::Rc<Target>)>> = const { RefCell::new(Vec::new()) };
+        static MACHINES: RefCell<Vec<(Key, std::rc::Rc<Target>)>> = const { RefCell::new(Vec::new()) };
     }
     let key = (cpu.to_owned(), features.to_owned(), opt_level);
     let found = MACHINES.with_borrow(|list| list.iter().find(|(k, _)| *k == key).map(|(_, t)| t.clone()));

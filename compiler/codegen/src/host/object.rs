@@ -14,7 +14,7 @@ pub struct HostOptions {
     pub cpu: Option<String>,
     /// Instrument the kernel (out-of-bounds pointers, uninitialized reads, races).
     pub checked: bool,
-    /// Keep the LLVM IR as text: `Before` or after optimization.
+    /// Keep the optimized LLVM IR as text.
     pub emit_llvm: bool,
     /// Keep the assembly as text.
     pub emit_asm: bool,

@@ -360,7 +360,7 @@ impl Emitter<'_> {
                 Lv { v, level }
             }
         };
-        let value = self.combine(n, &[raw], |e, p| e.from_mem(elem, p[0]));
+        let value = self.combine(n, &[raw], |e, p| e.unpack(elem, p[0]));
         Ok(match (valid, other) {
             (Some(ok), Some(other)) => self.combine(n, &[ok, value, other], |e, p| e.b.select(p[0], p[1], p[2])),
             (Some(ok), None) if matches!(address.lanes, Along::Nothing) && self.b.lanes(ok.v) > 1 => {
@@ -412,7 +412,7 @@ impl Emitter<'_> {
                 None => mask,
             });
         }
-        let raw = self.to_mem(elem, value.v);
+        let raw = self.pack(elem, value.v);
         match &address.lanes {
             Along::Nothing if n.lanes == 1 || (self.b.lanes(raw) == 1 && valid.is_none_or(|v| self.b.lanes(v) == 1)) => {
                 let target = match valid {
@@ -467,7 +467,7 @@ impl Emitter<'_> {
 
     /// Memory that swallows scalar stores out of bounds.
     fn dump_cell(&self) -> Val {
-        debug_assert!(DUMP_BYTES >= 8);
+        const { assert!(DUMP_BYTES >= 8) };
         match self.scratch {
             Some(base) => base,
             None => unreachable!("scratch exists once the function is entered"),

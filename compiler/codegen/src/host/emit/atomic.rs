@@ -144,20 +144,20 @@ impl Emitter<'_> {
                 let elem = elem_of(func.result(inst));
                 let raw = self.b.load(self.atomic_ty(elem), ptr, elem.bytes());
                 self.b.set_ordering(raw, load_ordering(*order));
-                Ok(Some(self.from_bits(elem, raw)))
+                Ok(Some(self.unpack_bits(elem, raw)))
             }
             InstData::AtomicStore { value, order, .. } => {
                 let elem = elem_of(*value);
-                let raw = self.to_bits(elem, operands[0]);
+                let raw = self.pack_bits(elem, operands[0]);
                 let store = self.b.store(raw, ptr, elem.bytes());
                 self.b.set_ordering(store, store_ordering(*order));
                 Ok(None)
             }
             InstData::AtomicCas { value, order, .. } => {
                 let elem = elem_of(*value);
-                let (expected, new) = (self.to_bits(elem, operands[0]), self.to_bits(elem, operands[1]));
+                let (expected, new) = (self.pack_bits(elem, operands[0]), self.pack_bits(elem, operands[1]));
                 let old = self.b.atomic_cas(ptr, expected, new, ordering(*order), load_ordering(*order));
-                Ok(Some(self.from_bits(elem, old)))
+                Ok(Some(self.unpack_bits(elem, old)))
             }
             InstData::AtomicRmw { op, value, order, .. } => {
                 let elem = elem_of(*value);
@@ -174,18 +174,18 @@ impl Emitter<'_> {
         }
     }
 
-    fn to_bits(&mut self, elem: Elem, v: Val) -> Val {
-        let raw = self.to_mem(elem, v);
+    fn pack_bits(&mut self, elem: Elem, v: Val) -> Val {
+        let raw = self.pack(elem, v);
         let ty = self.atomic_ty(elem);
         if matches!(elem, Elem::Ptr { .. }) { self.b.ptrtoint(raw, ty) } else { self.b.bitcast(raw, ty) }
     }
 
-    fn from_bits(&mut self, elem: Elem, bits: Val) -> Val {
+    fn unpack_bits(&mut self, elem: Elem, bits: Val) -> Val {
         let raw = match elem {
             Elem::Ptr { .. } => self.b.inttoptr(bits, self.b.ptr()),
             Elem::Scalar(_) => self.b.bitcast(bits, self.mem_ty(elem)),
         };
-        self.from_mem(elem, raw)
+        self.unpack(elem, raw)
     }
 
     fn atomic_rmw(
@@ -215,9 +215,9 @@ impl Emitter<'_> {
             if op == AtomicOp::Add && native_float {
                 return Ok(self.b.atomic_rmw(rmw, ptr, value, order));
             }
-            let raw = self.to_bits(elem, value);
+            let raw = self.pack_bits(elem, value);
             let old = self.b.atomic_rmw(rmw, ptr, raw, order);
-            return Ok(self.from_bits(elem, old));
+            return Ok(self.unpack_bits(elem, old));
         }
         // Other float operations: compare and swap until nobody came between.
         let ty = self.atomic_ty(elem);
@@ -229,7 +229,7 @@ impl Emitter<'_> {
         self.b.at_end(again);
         let seen = self.b.phi(ty);
         self.b.incoming(seen, first, before);
-        let old = self.from_bits(elem, seen);
+        let old = self.unpack_bits(elem, seen);
         let new = match op {
             AtomicOp::Add => {
                 let sum = self.b.fadd(old, value);
@@ -243,7 +243,7 @@ impl Emitter<'_> {
             }
             _ => return Err(self.unsupported(inst, format!("`atomic_{op}` does not exist for {s}"))),
         };
-        let new = self.to_bits(elem, new);
+        let new = self.pack_bits(elem, new);
         let found = self.b.atomic_cas(ptr, seen, new, order, Ordering::LLVMAtomicOrderingMonotonic);
         let swapped = self.b.icmp(crate::llvm::IntPred::LLVMIntEQ, found, seen);
         let from = self.b.current();

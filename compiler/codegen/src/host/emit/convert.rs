@@ -10,7 +10,7 @@ use crate::llvm::{FloatPred, IntPred, Val};
 
 impl Emitter<'_> {
     /// A value just loaded (memory format) in register format.
-    pub fn from_mem(&mut self, elem: Elem, raw: Val) -> Val {
+    pub fn unpack(&mut self, elem: Elem, raw: Val) -> Val {
         let Elem::Scalar(s) = elem else { return raw };
         let l = &self.b;
         let f32_ty = l.shaped(l.f32(), raw);
@@ -46,7 +46,7 @@ impl Emitter<'_> {
     }
 
     /// A register value in memory format. Exact: small floats are already rounded.
-    pub fn to_mem(&mut self, elem: Elem, v: Val) -> Val {
+    pub fn pack(&mut self, elem: Elem, v: Val) -> Val {
         let Elem::Scalar(s) = elem else { return v };
         if let Some(&raw) = self.encoded.get(&(elem, v)) {
             return raw;
@@ -103,7 +103,7 @@ impl Emitter<'_> {
         match elem {
             Elem::Scalar(s @ (ScalarType::F16 | ScalarType::BF16 | ScalarType::F8E4M3 | ScalarType::F8E5M2)) => {
                 let raw = self.encode(s, v);
-                self.from_mem(elem, raw)
+                self.unpack(elem, raw)
             }
             _ => v,
         }
@@ -218,7 +218,7 @@ impl Emitter<'_> {
 
     /// The same bits as another type of the same size.
     pub fn bitcast(&mut self, from: Elem, to: Elem, v: Val) -> Val {
-        let raw = self.to_mem(from, v);
+        let raw = self.pack(from, v);
         let raw = match from {
             Elem::Ptr { .. } => self.b.ptrtoint(raw, self.b.shaped(self.b.i64(), raw)),
             Elem::Scalar(_) => raw,
@@ -231,6 +231,6 @@ impl Emitter<'_> {
             }
             Elem::Scalar(_) => self.b.bitcast(raw, target),
         };
-        self.from_mem(to, raw)
+        self.unpack(to, raw)
     }
 }

@@ -88,7 +88,7 @@ impl Emitter<'_> {
                 TypeData::Tile { elem, .. } => {
                     let at = self.b.offset(args, 8 * first);
                     let raw = self.b.load(self.mem_ty(*elem), at, 8);
-                    let value = self.from_mem(*elem, raw);
+                    let value = self.unpack(*elem, raw);
                     self.scalars.insert(v, value);
                 }
                 TypeData::View { elem, rank, .. } => {
@@ -143,6 +143,6 @@ impl Emitter<'_> {
         // The builder folds the conversion of a constant.
         let v = self.b.float(self.b.f32(), f);
         let rounded = self.round_to(s.into(), v);
-        self.to_mem(s.into(), rounded)
+        self.pack(s.into(), rounded)
     }
 }

@@ -121,7 +121,7 @@ pub(crate) struct Emitter<'a> {
     pub prints: Vec<PrintInfo>,
     /// A readable zero for scalar loads out of bounds.
     pub zero_cell: Option<Val>,
-    /// First error met where an error could not be returned.
+    /// Tables of constant tiles made so far.
     pub constants: FxHashMap<Inst, Val>,
 }
 

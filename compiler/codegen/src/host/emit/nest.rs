@@ -427,11 +427,11 @@ impl Emitter<'_> {
         let mut bound = self.const_lv(whole);
         for limit in limits {
             let (lo, hi) = (self.b.as_const_int(limit.lo.v), self.b.as_const_int(limit.hi.v));
-            if !hi.is_some_and(|h| h >= whole) {
+            if hi.is_none_or(|h| h < whole) {
                 bound = self.op(n, Op::Min, bound, limit.hi);
             }
             let mut ok = limit.ok;
-            if !lo.is_some_and(|l| l <= 0) {
+            if lo.is_none_or(|l| l > 0) {
                 let starts = self.op(n, Op::Le, limit.lo, self.const_lv(0));
                 ok = Some(match ok {
                     Some(ok) => self.op(n, Op::And, ok, starts),

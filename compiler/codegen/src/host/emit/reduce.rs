@@ -130,7 +130,7 @@ impl Emitter<'_> {
             Combine::Or => BinaryOp::Or,
             Combine::Xor => BinaryOp::Xor,
             Combine::ArgMax | Combine::ArgMin => return Ok(self.combine_arg(combine == Combine::ArgMax, elems, a, b)),
-            Combine::Region(block) => return self.expand_region(inst, block, a, b),
+            Combine::Region(block) => return self.expand_region(block, a, b),
         };
         let v = self.binary(op, elems[0], a[0], b[0], None).map_err(|m| self.unsupported(inst, m))?;
         Ok(vec![v])
@@ -163,7 +163,7 @@ impl Emitter<'_> {
     }
 
     /// Expands a combine block on lanes.
-    fn expand_region(&mut self, inst: Inst, block: Block, a: &[Val], b: &[Val]) -> Result<Vec<Val>, CodegenError> {
+    fn expand_region(&mut self, block: Block, a: &[Val], b: &[Val]) -> Result<Vec<Val>, CodegenError> {
         let func = self.func;
         let lanes = a.iter().chain(b).map(|&v| self.b.lanes(v)).max().unwrap_or(1);
         let saved = std::mem::take(&mut self.region);
@@ -172,7 +172,7 @@ impl Emitter<'_> {
             let v = self.b.splat(v, lanes);
             self.region.insert(p, v);
         }
-        let result = self.expand_region_block(inst, block);
+        let result = self.expand_region_block(block);
         self.region = saved;
         result
     }
@@ -184,7 +184,7 @@ impl Emitter<'_> {
         Err(CodegenError::internal(format!("{v} is not known in a combine block")))
     }
 
-    fn expand_region_block(&mut self, inst: Inst, block: Block) -> Result<Vec<Val>, CodegenError> {
+    fn expand_region_block(&mut self, block: Block) -> Result<Vec<Val>, CodegenError> {
         let func = self.func;
         for &inner in &func.blocks[block].insts {
             let data = &func.insts[inner];
@@ -203,7 +203,7 @@ impl Emitter<'_> {
                         );
                     }
                     let cond = self.region_value(*cond)?;
-                    let (yes, no) = (self.expand_region_block(inst, *then)?, self.expand_region_block(inst, *otherwise)?);
+                    let (yes, no) = (self.expand_region_block(*then)?, self.expand_region_block(*otherwise)?);
                     for ((&r, y), x) in func.results_of(inner).iter().zip(yes).zip(no) {
                         let lanes = [cond, y, x].iter().map(|&v| self.b.lanes(v)).max().unwrap_or(1);
                         let v = self.b.select(self.b.splat(cond, lanes), self.b.splat(y, lanes), self.b.splat(x, lanes));

@@ -82,7 +82,7 @@ impl Emitter<'_> {
             } else {
                 let buffer: Buffer = self.alloc(ty.elem(), &[]);
                 let v = self.scalar(arg)?;
-                let raw = self.to_mem(ty.elem(), v);
+                let raw = self.pack(ty.elem(), v);
                 self.b.store(raw, buffer.ptr, ty.elem().bytes());
                 buffer
             };

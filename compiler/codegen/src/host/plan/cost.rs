@@ -33,20 +33,9 @@ pub(crate) fn own_cost(func: &Function, inst: Inst) -> u32 {
             BinaryOp::Mul if scalar.is_some_and(|s| s.bits() == 64 && s.is_int()) => 3,
             _ => 1,
         },
-        InstData::Cast { arg } => {
-            if small_float(scalar) || small_float(func.ty(*arg).scalar_elem()) {
-                8
-            } else {
-                1
-            }
-        }
-        InstData::Load { place: Place::View(access), .. } => {
-            if access.index.iter().any(|i| matches!(i, SliceIndex::Gather(_))) {
-                8
-            } else {
-                1
-            }
-        }
+        InstData::Cast { arg } if small_float(scalar) || small_float(func.ty(*arg).scalar_elem()) => 8,
+        InstData::Load { place: Place::View(access), .. } if access.index.iter().any(|i| matches!(i, SliceIndex::Gather(_))) => 8,
+        InstData::Load { place: Place::View(_), .. } => 1,
         InstData::Load { .. } => 2,
         InstData::Gather { .. } => 8,
         _ => 1,

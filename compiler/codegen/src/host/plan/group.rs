@@ -206,10 +206,7 @@ impl Planner<'_> {
             },
             _ => None,
         };
-        let slot = match root {
-            Root::Materialize(_, Dest::Slot(_)) => true,
-            _ => false,
-        };
+        let slot = matches!(root, Root::Materialize(_, Dest::Slot(_)));
         let fits = self.open.as_ref().is_some_and(|open| {
             open.group.shape == shape
                 && (axis.is_none() || open.group.reduce_axis.is_none() || open.group.reduce_axis == axis)
