@@ -211,7 +211,7 @@ impl Emitter<'_> {
         let shape = self.shape(result);
         let Some(spread) = self.spread_of(ty) else {
             let base = self.scratch(elem.bytes());
-            let tile = super::shape_ops::SharedTile { base, elem };
+            let tile = super::shared_tile::SharedTile { base, elem };
             let first = self.first_thread();
             self.shared_store(&tile, Val::i32(0), regs[0], first);
             self.barrier();
@@ -220,7 +220,7 @@ impl Emitter<'_> {
         let Some(owner) = spread.owner() else { return Ok(regs) };
         let extents = spread.layout.physical();
         let base = self.scratch(extents.iter().product::<u32>() * elem.bytes());
-        let tile = super::shape_ops::SharedTile { base, elem };
+        let tile = super::shared_tile::SharedTile { base, elem };
         for r in 0..regs.len() as u32 {
             let at = self.flat_index(&spread, r, &extents);
             self.shared_store(&tile, at, regs[r as usize], owner);

@@ -25,7 +25,8 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn cast_one(&mut self, v: Val, from: ScalarType, to: ScalarType) -> Val {
+    /// One element from one type to another.
+    pub(super) fn cast_one(&mut self, v: Val, from: ScalarType, to: ScalarType) -> Val {
         let ty = self.value_type(Elem::Scalar(to));
         match (from, to) {
             _ if from == to => v,

@@ -99,7 +99,7 @@ impl Emitter<'_> {
     fn through_rows(&mut self, inst: Inst, arg: Value, extents: &[u32], bytes: u32) -> Result<()> {
         let elem = self.func.ty(arg).elem();
         let base = self.scratch(bytes);
-        let tile = super::shape_ops::SharedTile { base, elem };
+        let tile = super::shared_tile::SharedTile { base, elem };
         let regs = self.regs(arg);
         let internal = || internal("a conversion of a scalar");
         let source = self.spread_of(self.func.ty(arg)).ok_or_else(internal)?;
@@ -109,10 +109,14 @@ impl Emitter<'_> {
             self.shared_store(&tile, at, regs[r as usize], owner);
         }
         self.barrier();
+        let shape = self.shape(arg);
         let target = self.spread_of(self.func.ty(self.func.result(inst))).ok_or_else(internal)?;
         let loaded = (0..target.registers.len() as u32)
             .map(|r| {
                 let at = self.flat_index(&target, r, extents);
+                // Padding that the source does not have was not written.
+                let inside = target.inside(&mut self.w, r, &shape);
+                let at = self.w.select(inside, at, Val::i32(0));
                 self.shared_load(&tile, at)
             })
             .collect();

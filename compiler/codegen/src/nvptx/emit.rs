@@ -207,11 +207,11 @@ impl<'a> Emitter<'a> {
             // Facts are read by the analysis; nothing runs.
             InstData::Assume { .. } | InstData::AssumeAligned { .. } => {}
             InstData::Assert { cond, message } => self.assert(inst, *cond, message),
-            InstData::Dot { .. } => return self.no("dot", inst),
+            InstData::Dot { a, b, acc, .. } => self.dot(inst, *a, *b, *acc)?,
             InstData::DotScaled { .. } => return self.no("dot_scaled", inst),
-            InstData::Sort { .. } => return self.no("sort", inst),
-            InstData::TopK { .. } => return self.no("topk", inst),
-            InstData::Histogram { .. } => return self.no("histogram", inst),
+            InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
+            InstData::TopK { arg, k } => self.topk(inst, *arg, *k)?,
+            InstData::Histogram { arg, bins, mask } => self.histogram(inst, *arg, *bins, *mask)?,
             InstData::Print { .. } => return self.no("print", inst),
             InstData::GridSync => return self.no("grid_sync", inst),
             InstData::Call { .. } => {
@@ -230,7 +230,7 @@ impl<'a> Emitter<'a> {
 
     /// The generic address of a constant string, as an operand.
     pub(super) fn string(&mut self, text: &str) -> String {
-        let name = format!("kiln_string{}", self.strings.len());
+        let name = format!("kiln$string{}", self.strings.len());
         let bytes: String = text.bytes().chain([0]).map(|b| format!("\\{b:02X}")).collect();
         let ty = format!("[{} x i8]", text.len() + 1);
         self.strings.push(format!("@{name} = private addrspace(1) constant {ty} c\"{bytes}\""));

@@ -22,7 +22,7 @@ impl Lines {
     pub(super) fn new(module: &Module, func: &Function) -> Lines {
         let place = position(module, func.loc);
         Lines {
-            name: func.name.to_string(),
+            name: super::entry_name(&func.name),
             line: place.map_or(0, |(_, line, _)| line),
             file: place.map(|(file, _, _)| file).or((!module.files.is_empty()).then_some(0)),
             nodes: BTreeMap::new(),

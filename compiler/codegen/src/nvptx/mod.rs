@@ -11,6 +11,7 @@ mod cast;
 mod combine;
 mod control;
 mod convert;
+mod dot;
 mod emit;
 mod error;
 mod lines;
@@ -23,9 +24,11 @@ mod rows;
 mod scan;
 mod scratch;
 mod shape_ops;
+mod shared_tile;
 mod spread;
 mod target;
 mod text;
+mod whole;
 
 use crate::CodegenError;
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
@@ -97,7 +100,7 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
     let (llvm, ptx) = machine.compile(&text, options.keep_llvm)?;
     Ok(PtxArtifact {
         ptx,
-        name: func.name.to_string(),
+        name: entry_name(&func.name),
         target,
         params,
         grid,
@@ -149,6 +152,12 @@ fn choose_warps(module: &Module, func: &Function) -> Result<u32> {
     Ok((largest / (32 * 16)).max(1).next_power_of_two().min(8) as u32)
 }
 
+/// The name of a kernel in PTX, which has ASCII letters, digits and underscores only.
+fn entry_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().map(|c| if plain(c) { c.to_string() } else { format!("_u{:x}_", u32::from(c)) }).collect()
+}
+
 impl emit::Emitter<'_> {
     /// The module's text.
     fn finish(self, header: &str) -> String {
@@ -169,7 +178,7 @@ impl emit::Emitter<'_> {
              define ptx_kernel void @{name}({signature}) #0{subprogram} {{\n{body}}}\n\
              attributes #0 = {{ convergent {attributes} }}\n{groups}{metadata}",
             shared = text::SHARED,
-            name = self.func.name,
+            name = entry_name(&self.func.name),
             groups = text::attribute_groups(),
         )
     }

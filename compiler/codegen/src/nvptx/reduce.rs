@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use super::combine::Partial;
 use super::emit::{Emitter, from_memory};
 use super::error::{Result, internal};
-use super::shape_ops::SharedTile;
+use super::rows::Rows;
+use super::shared_tile::SharedTile;
 use super::text::Val;
 
 /// One bit, or more, of the coordinate along the axis.
@@ -60,13 +61,24 @@ impl Emitter<'_> {
             partials.insert(coords.clone(), Partial { values, valid });
         }
         let ordered = matches!(combine, Combine::Region(_));
+        // Thread bits over which the partial results are combined.
+        let mut folded = 0u32;
         for step in steps(spread.layout, axis, ordered)? {
+            let bits = match &step {
+                Step::Lanes(bit) => 1 << bit,
+                Step::Warps(bits) => bits.iter().fold(0, |mask, bit| mask | 32 << bit),
+                Step::Registers(_) | Step::Repetitions => 0,
+            };
             partials = match step {
                 Step::Registers(bit) => self.fold_registers(combine, &elems, partials, axis, bit)?,
                 Step::Repetitions => self.fold_repetitions(combine, &elems, partials, axis)?,
                 Step::Lanes(bit) => self.fold_lanes(combine, &elems, partials, bit, ordered)?,
-                Step::Warps(bits) => self.fold_warps(combine, &elems, partials, spread.layout, axis, &bits)?,
+                Step::Warps(bits) => {
+                    let rows = self.rows(spread.layout, axis, &bits, partials.len() as u32, folded);
+                    self.fold_warps(combine, &elems, partials, &rows)?
+                }
             };
+            folded |= bits;
         }
         self.bind_reduced(inst, partials, axis)
     }
@@ -159,16 +171,7 @@ impl Emitter<'_> {
     }
 
     /// Every warp writes its partial results; after a barrier every thread reads those of all warps of its row.
-    fn fold_warps(
-        &mut self,
-        combine: Combine,
-        elems: &[Elem],
-        partials: Partials,
-        layout: &Layout,
-        axis: usize,
-        bits: &[u8],
-    ) -> Result<Partials> {
-        let rows = self.rows(layout, axis, bits, partials.len() as u32);
+    fn fold_warps(&mut self, combine: Combine, elems: &[Elem], partials: Partials, rows: &Rows) -> Result<Partials> {
         // One thread of each row in each warp writes.
         let writer = if rows.copies == 0 {
             Val::bool(true)
@@ -184,7 +187,7 @@ impl Emitter<'_> {
         if with_valid {
             all.push(Elem::Scalar(ScalarType::Bool));
         }
-        let tiles = self.row_tiles(&rows, &all);
+        let tiles = self.row_tiles(rows, &all);
         for (r, partial) in partials.values().enumerate() {
             let at = rows.own(self, r as u32);
             for (number, tile) in tiles.iter().enumerate() {

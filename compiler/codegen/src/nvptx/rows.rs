@@ -7,7 +7,7 @@ use kiln_ir::Elem;
 use kiln_ir::layout::{Hw, Layout};
 
 use super::emit::Emitter;
-use super::shape_ops::SharedTile;
+use super::shared_tile::SharedTile;
 use super::text::Val;
 
 /// Where a thread stands in an exchange.
@@ -16,7 +16,7 @@ pub(super) struct Rows {
     pub(super) warp: Val,
     /// Warps of a row.
     pub(super) warps: u32,
-    /// Thread bits that neither choose the row nor the warp in it.
+    /// Thread bits that neither choose the row nor the warp in it: threads that differ in them hold the same.
     pub(super) copies: u32,
     /// Values of each warp.
     registers: u32,
@@ -40,8 +40,9 @@ impl Rows {
 }
 
 impl Emitter<'_> {
-    /// The exchange along `axis` over the warp bits `bits`, lowest coordinate first, of `registers` values a warp.
-    pub(super) fn rows(&mut self, layout: &Layout, axis: usize, bits: &[u8], registers: u32) -> Rows {
+    /// The exchange along `axis` over the warp bits `bits`, lowest coordinate first, of `registers` values a warp. `folded` are
+    /// the thread bits along the axis over which the values are combined already.
+    pub(super) fn rows(&mut self, layout: &Layout, axis: usize, bits: &[u8], registers: u32, folded: u32) -> Rows {
         let unit = layout.unit();
         let threads: Vec<(Hw, u8)> = (0..unit.bits(Hw::Lane))
             .map(|bit| (Hw::Lane, bit))
@@ -51,10 +52,12 @@ impl Emitter<'_> {
         let mut of_row = vec![0u32; threads.len()];
         let (mut rows, mut copies) = (1u32, 0u32);
         for (i, &(hw, bit)) in threads.iter().enumerate() {
-            let elsewhere = unit.basis(hw, bit).iter().enumerate().any(|(d, &c)| d != axis && c != 0);
+            let coords = unit.basis(hw, bit);
+            let elsewhere = coords.iter().enumerate().any(|(d, &c)| d != axis && c != 0);
+            let to_come = coords[axis] != 0 && folded & (1 << i) == 0;
             match bits.iter().position(|&b| hw == Hw::Warp && b == bit) {
                 Some(place) => of_warp[i] = 1 << place,
-                None if elsewhere => {
+                None if elsewhere || to_come => {
                     of_row[i] = rows;
                     rows *= 2;
                 }
@@ -74,16 +77,6 @@ impl Emitter<'_> {
     /// Shared memory of an exchange: one tile for each element type.
     pub(super) fn row_tiles(&mut self, rows: &Rows, elems: &[Elem]) -> Vec<SharedTile> {
         let slots = rows.rows * rows.registers * rows.warps;
-        let bytes = |elem: &Elem| (slots * elem.bytes()).next_multiple_of(16);
-        let base = self.scratch(elems.iter().map(bytes).sum());
-        let mut start = 0;
-        elems
-            .iter()
-            .map(|elem| {
-                let tile = SharedTile { base: self.w.offset(base, Val::i32(start), 1), elem: *elem };
-                start += bytes(elem);
-                tile
-            })
-            .collect()
+        self.tiles(elems.iter().map(|&elem| (elem, slots)))
     }
 }

@@ -141,12 +141,17 @@ impl Emitter<'_> {
         lanes: u32,
         ends: &[Partial],
     ) -> Result<Vec<Partial>> {
-        let rows = self.rows(layout, axis, warp_bits, ends.len() as u32);
+        // Lanes are folded; the last one of a row holds the sum of all.
+        let of_axis = (0..5u8).filter(|&b| layout.unit().basis(Hw::Lane, b)[axis] != 0).fold(0, |mask, b| mask | 1 << b);
+        let rows = self.rows(layout, axis, warp_bits, ends.len() as u32, of_axis);
         let mut elems: SmallVec<[Elem; 3]> = SmallVec::from_slice(&how.elems);
         elems.push(Elem::Scalar(ScalarType::Bool));
         let tiles = self.row_tiles(&rows, &elems);
-        // The last lane of the row in this warp holds the warp's total.
-        let writer = self.w.icmp("eq", place, Val::i32(lanes - 1));
+        // The last lane of the row in this warp holds the warp's total; of threads that hold copies, one writes.
+        let last = self.w.icmp("eq", place, Val::i32(lanes - 1));
+        let copies = self.w.and(self.threads.tid, Val::i32(rows.copies & !of_axis));
+        let first = self.w.icmp("eq", copies, Val::i32(0));
+        let writer = self.w.and(last, first);
         for (r, end) in ends.iter().enumerate() {
             let at = rows.own(self, r as u32);
             for (number, tile) in tiles.iter().enumerate() {

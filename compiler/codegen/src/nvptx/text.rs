@@ -182,10 +182,10 @@ impl Val {
     }
 }
 
-/// The name of the module's shared memory.
-pub(super) const SHARED: &str = "kiln_shared";
+/// The name of the module's shared memory. No kernel is called so: names of the language have no `$`.
+pub(super) const SHARED: &str = "kiln$shared";
 /// The name of the part of it that large exchanges use.
-pub(super) const ARENA: &str = "kiln_arena";
+pub(super) const ARENA: &str = "kiln$arena";
 
 fn float_text(ty: Ty, value: f64) -> String {
     match ty {

@@ -1,6 +1,9 @@
 //! What the first kernels must look like: access widths, exchanges, barriers, and byte-identical output.
 
-use kiln_codegen::nvptx::{GridMapping, PtxParam};
+use kiln_codegen::nvptx::{GridMapping, PtxParam, lay_out};
+use kiln_ir::layout::dump;
+use kiln_ir::text::parse_module;
+use kiln_ir::verify::verify;
 
 use crate::support::{TARGETS, assemble, count, kernel, ptx};
 
@@ -144,6 +147,24 @@ fn small_tiles_weigh_vectors_against_lanes() {
     assert_eq!(count(&with("384").ptx, "ld.global.nc.v4.b32"), 2);
     // 128 floats on 128 threads: one each.
     assert_eq!(count(&with("128").ptx, "ld.global.nc.b32"), 2);
+}
+
+/// The layouts of the first kernels and where they are converted.
+#[test]
+fn layouts() {
+    for name in KERNELS {
+        let module = verify(parse_module(&kernel(name)).expect("test input")).expect("test input");
+        let (laid_out, _, _) = lay_out(&module).expect("lays out");
+        insta::assert_snapshot!(format!("layouts_{name}"), dump(&laid_out));
+    }
+}
+
+/// Names that PTX has no letters for.
+#[test]
+fn names_in_other_alphabets() {
+    let artifact = ptx(&kernel("vector_add").replace("@0 vector_add", "@0 \"größe\""), "sm_80");
+    assert_eq!(artifact.name, "gr_uf6__udf_e");
+    assert!(artifact.ptx.contains(".entry gr_uf6__udf_e("), "{}", artifact.ptx);
 }
 
 /// Source lines reach the PTX.

@@ -40,43 +40,46 @@ fn accept_on(text: &str, target: &str) {
     assemble(&ptx(text, target));
 }
 
-const FLOATS: [&str; 4] = ["f16", "bf16", "f32", "f64"];
-const INTS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
+pub const FLOATS: [&str; 4] = ["f16", "bf16", "f32", "f64"];
+pub const INTS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
 
 /// One kernel with every lane-by-lane operator of a type, each combined into the result.
+pub fn operators_of(elem: &str) -> String {
+    let tile = format!("tile<{elem}, [256]>");
+    let float = FLOATS.contains(&elem);
+    let unary: &[&str] =
+        if float { &["neg", "abs", "floor", "ceil", "round", "trunc", "sqrt"] } else { &["neg", "not", "abs"] };
+    let binary: &[&str] = if float {
+        &["add", "sub", "mul", "div", "min", "max", "fmin", "fmax"]
+    } else {
+        &["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr"]
+    };
+    let mut body = String::new();
+    let mut last = 10;
+    for op in unary {
+        body.push_str(&format!("v{}: {tile} = {op} v{last}\n", last + 10));
+        last += 10;
+    }
+    for op in binary {
+        body.push_str(&format!("v{}: {tile} = {op} v{last}, v10\n", last + 10));
+        last += 10;
+    }
+    for op in ["eq", "ne", "lt", "le", "gt", "ge"] {
+        body.push_str(&format!("v{}: tile<bool, [256]> = cmp {op} v{last}, v10\n", last + 1));
+        body.push_str(&format!("v{}: {tile} = select v{}, v{last}, v10\n", last + 10, last + 1));
+        last += 10;
+    }
+    if float {
+        body.push_str(&format!("v{}: {tile} = fma v{last}, v10, v10\n", last + 10));
+        last += 10;
+    }
+    through(elem, "256", &body, &format!("v{last}"), elem, "256", 2)
+}
+
 #[test]
 fn operators() {
     for elem in FLOATS.iter().chain(&INTS) {
-        let tile = format!("tile<{elem}, [256]>");
-        let float = FLOATS.contains(elem);
-        let unary: &[&str] =
-            if float { &["neg", "abs", "floor", "ceil", "round", "trunc", "sqrt"] } else { &["neg", "not", "abs"] };
-        let binary: &[&str] = if float {
-            &["add", "sub", "mul", "div", "min", "max", "fmin", "fmax"]
-        } else {
-            &["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr"]
-        };
-        let mut body = String::new();
-        let mut last = 10;
-        for op in unary {
-            body.push_str(&format!("v{}: {tile} = {op} v{last}\n", last + 10));
-            last += 10;
-        }
-        for op in binary {
-            body.push_str(&format!("v{}: {tile} = {op} v{last}, v10\n", last + 10));
-            last += 10;
-        }
-        for op in ["eq", "ne", "lt", "le", "gt", "ge"] {
-            body.push_str(&format!("v{}: tile<bool, [256]> = cmp {op} v{last}, v10\n", last + 1));
-            body.push_str(&format!("v{}: {tile} = select v{}, v{last}, v10\n", last + 10, last + 1));
-            last += 10;
-        }
-        if float {
-            body.push_str(&format!("v{}: {tile} = fma v{last}, v10, v10\n", last + 10));
-            last += 10;
-        }
-        let text = through(elem, "256", &body, &format!("v{last}"), elem, "256", 2);
-        accept_on(&text, if elem.len() % 2 == 0 { "sm_90a" } else { "sm_80" });
+        accept_on(&operators_of(elem), if elem.len() % 2 == 0 { "sm_90a" } else { "sm_80" });
     }
 }
 
@@ -96,61 +99,92 @@ fn approximations_and_high_products() {
     }
 }
 
-/// Every pair of types; bool and index among them.
+/// One kernel with a conversion of `from` to every type; bool and index among them.
+pub fn casts_of(from: &str) -> String {
+    let mut body = String::new();
+    let mut last = 10;
+    for (i, to) in FLOATS.iter().chain(&INTS).chain(&["bool", "index"]).enumerate() {
+        let at = 20 + 10 * i;
+        body.push_str(&format!("v{at}: tile<{to}, [64]> = cast v10\n"));
+        body.push_str(&format!("v{}: tile<f64, [64]> = cast v{at}\n", at + 1));
+        if i > 0 {
+            body.push_str(&format!("v{}: tile<f64, [64]> = add v{last}, v{}\n", at + 2, at + 1));
+        }
+        last = if i > 0 { at + 2 } else { at + 1 };
+    }
+    through(from, "64", &body, &format!("v{last}"), "f64", "64", 1)
+}
+
 #[test]
 fn casts() {
     for from in FLOATS.iter().chain(&INTS).chain(&["bool"]) {
-        let mut body = String::new();
-        let mut last = 10;
-        for (i, to) in FLOATS.iter().chain(&INTS).chain(&["bool", "index"]).enumerate() {
-            let at = 20 + 10 * i;
-            body.push_str(&format!("v{at}: tile<{to}, [64]> = cast v10\n"));
-            body.push_str(&format!("v{}: tile<f64, [64]> = cast v{at}\n", at + 1));
-            if i > 0 {
-                body.push_str(&format!("v{}: tile<f64, [64]> = add v{last}, v{}\n", at + 2, at + 1));
-            }
-            last = if i > 0 { at + 2 } else { at + 1 };
-        }
-        let text = through(from, "64", &body, &format!("v{last}"), "f64", "64", 1);
-        accept_on(&text, if from.len() % 2 == 0 { "sm_80" } else { "sm_90a" });
+        accept_on(&casts_of(from), if from.len() % 2 == 0 { "sm_80" } else { "sm_90a" });
     }
 }
 
 /// Reductions along either axis, in layouts where the axis is in registers, lanes and warps; extents that are no powers of
-/// two; user blocks.
-#[test]
-fn reductions() {
+/// two: (combination, element type, axis, kernel).
+pub fn reductions_of() -> Vec<(&'static str, &'static str, usize, String)> {
+    let mut kernels = Vec::new();
     for (combine, elem) in [("add", "f32"), ("max", "f16"), ("mul", "i64"), ("fmin", "f64"), ("xor", "u8"), ("and", "bool")] {
         for (axis, rest) in [(0, "96"), (1, "40")] {
             let body = format!("v20: tile<{elem}, [{rest}]> = reduce {combine} [v10] axis {axis}");
-            accept_on(&through(elem, "40, 96", &body, "v20", elem, rest, 4), "sm_90a");
+            kernels.push((combine, elem, axis, through(elem, "40, 96", &body, "v20", elem, rest, 4)));
         }
     }
+    kernels
+}
+
+/// Positions of row maxima.
+pub fn arg_max() -> String {
     let body = "v11: tile<i32, [96]> = iota 0\n\
                 v12: tile<i32, [40, 96]> = broadcast v11\n\
                 v20: tile<f32, [40]>, v21: tile<i32, [40]> = reduce argmax [v10, v12] axis 1";
-    accept_on(&through("f32", "40, 96", body, "v21", "i32", "40", 4), "sm_80");
+    through("f32", "40, 96", body, "v21", "i32", "40", 4)
+}
+
+/// A reduction by a block that does not commute: affine maps x -> a x + b, composed in order.
+pub fn affine() -> String {
     let body = "v20: f32, v21: f32 = reduce region [v10, v10] axis 0 (v30: f32, v31: f32, v32: f32, v33: f32) {\n\
                 v40: f32 = mul v30, v32\n\
-                v41: f32 = fma v30, v33, v31\n\
+                v41: f32 = fma v32, v31, v33\n\
                 yield v40, v41\n}\n\
                 v50: tile<f32, [300]> = broadcast v21";
-    accept_on(&through("f32", "300", body, "v50", "f32", "300", 4), "sm_80");
+    through("f32", "300", body, "v50", "f32", "300", 4)
+}
+
+#[test]
+fn reductions() {
+    for (_, _, _, text) in reductions_of() {
+        accept_on(&text, "sm_90a");
+    }
+    accept_on(&arg_max(), "sm_80");
+    accept_on(&affine(), "sm_80");
+}
+
+/// Scans of rows and columns, forwards and backwards: (shape, kernel).
+pub fn scans_of() -> Vec<(Vec<i64>, String)> {
+    let mut kernels = Vec::new();
+    for (shape, axis) in [("1000", 0), ("12, 70", 1), ("70, 12", 0)] {
+        for reverse in ["", " reverse"] {
+            let body = format!("v20: tile<f32, [{shape}]> = scan add [v10] axis {axis}{reverse}");
+            let extents = shape.split(", ").map(|e| e.parse().expect("an extent")).collect();
+            kernels.push((extents, through("f32", shape, &body, "v20", "f32", shape, 4)));
+        }
+    }
+    kernels
 }
 
 #[test]
 fn scans() {
-    for (shape, axis) in [("1000", 0), ("12, 70", 1), ("70, 12", 0)] {
-        for reverse in ["", " reverse"] {
-            let body = format!("v20: tile<f32, [{shape}]> = scan add [v10] axis {axis}{reverse}");
-            accept_on(&through("f32", shape, &body, "v20", "f32", shape, 4), "sm_90a");
-        }
+    for (_, text) in scans_of() {
+        accept_on(&text, "sm_90a");
     }
 }
 
-#[test]
-fn shapes() {
-    for (body, result, out) in [
+/// Instructions that move elements: (kernel, extents of the result).
+pub fn shapes_of() -> Vec<(String, Vec<i64>)> {
+    [
         ("v20: tile<f32, [96, 40]> = permute v10 [1, 0]", "v20", "96, 40"),
         ("v20: tile<f32, [3840]> = reshape v10", "v20", "3840"),
         ("v20: tile<f32, [60, 64]> = reshape v10", "v20", "60, 64"),
@@ -158,33 +192,137 @@ fn shapes() {
         ("v20: tile<f32, [8, 32]> = extract v10 at [5, 33]", "v20", "8, 32"),
         ("v20: tile<f32, [40, 192]> = cat [v10, v10] axis 1", "v20", "40, 192"),
         (
-            "v20: tile<f32, [40, 96, 2]> = join v10, v10\nv21: tile<f32, [40, 96]>, v22: tile<f32, [40, 96]> = split v20",
+            "v20: tile<f32, [40, 96, 2]> = join v10, v10\n\
+             v21: tile<f32, [40, 96]>, v22: tile<f32, [40, 96]> = split v20",
+            "v22",
+            "40, 96",
+        ),
+        ("v20: tile<f32, [40, 96, 2]> = join v10, v10", "v20", "40, 96, 2"),
+        (
+            "v20: tile<i32, [96]> = iota -3\n\
+             v21: tile<i32, [40, 96]> = broadcast v20\n\
+             v22: tile<f32, [40, 96]> = gather v10, v21 axis 1",
             "v22",
             "40, 96",
         ),
         (
-            "v20: tile<i32, [96]> = iota 0\nv21: tile<i32, [40, 96]> = broadcast v20\nv22: tile<f32, [40, 96]> = gather v10, v21 axis 1",
+            "v20: tile<f32, [40]> = reduce max [v10] axis 1\n\
+             v21: tile<f32, [40, 1]> = expand_dims v20 axis 1\n\
+             v22: tile<f32, [40, 96]> = broadcast v21",
             "v22",
             "40, 96",
         ),
         (
-            "v20: tile<f32, [40]> = reduce max [v10] axis 1\nv21: tile<f32, [40, 1]> = expand_dims v20 axis 1\nv22: tile<f32, [40, 96]> = broadcast v21",
-            "v22",
+            "v20: tile<f32, [96]> = reduce max [v10] axis 0\n\
+             v21: tile<f32, [40]> = reduce max [v10] axis 1\n\
+             v22: tile<f32, [96, 40]> = broadcast v21\n\
+             v23: tile<f32, [40, 96]> = permute v22 [1, 0]\n\
+             v24: tile<f32, [40, 96]> = broadcast v20\n\
+             v25: tile<f32, [40, 96]> = add v23, v24\n\
+             v26: tile<f32, [40, 96]> = add v25, v10",
+            "v26",
             "40, 96",
         ),
         (
-            "v20: tile<f32, [4]> = const_tile [1.0, 2.0, 3.0, 4.0]\nv21: tile<f32, [4, 1]> = expand_dims v20 axis 1\nv22: tile<f32, [4, 96]> = broadcast v21",
+            "v20: tile<f32, [4]> = const_tile [1.0, 2.0, 3.0, 4.0]\n\
+             v21: tile<f32, [4, 1]> = expand_dims v20 axis 1\n\
+             v22: tile<f32, [4, 96]> = broadcast v21",
             "v22",
             "4, 96",
         ),
-    ] {
-        accept_on(&through("f32", "40, 96", body, result, "f32", out, 4), "sm_90a");
+    ]
+    .into_iter()
+    .map(|(body, result, out)| {
+        let extents = out.split(", ").map(|e| e.parse().expect("an extent")).collect();
+        (through("f32", "40, 96", body, result, "f32", out, 4), extents)
+    })
+    .collect()
+}
+
+#[test]
+fn shapes() {
+    for (text, _) in shapes_of() {
+        accept_on(&text, "sm_90a");
+    }
+}
+
+/// Products of every kind, with tails and batches: (kernel, element type, extents of a, b and c, type of c).
+pub fn dots_of() -> Vec<(String, &'static str, [Vec<i64>; 3], &'static str)> {
+    let mut kernels = Vec::new();
+    for (elem, out) in [("f32", "f32"), ("f16", "f32"), ("bf16", "f32"), ("f64", "f64"), ("i8", "i32")] {
+        for (batch, m, k, n) in [(None, 64, 32, 64), (None, 24, 20, 40), (Some(3), 16, 16, 8)] {
+            let dims = |rows: i64, columns: i64| batch.into_iter().chain([rows, columns]).collect::<Vec<i64>>();
+            let shape = |dims: &[i64]| dims.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+            let index = |dims: &[i64]| dims.iter().map(|d| format!("v3..+{d}")).collect::<Vec<_>>().join(", ");
+            let facts = |dims: &[i64]| {
+                let strides = vec!["?"; dims.len() - 1].join(", ");
+                format!("{{number 0, align 16, dims [{}], strides [{strides}, =1]}}", vec!["?"; dims.len()].join(", "))
+            };
+            let (a, b, c) = (dims(m, k), dims(k, n), dims(m, n));
+            let rank = a.len();
+            let text = format!(
+                "kernel @0 k(v0.a: tensor<{elem}, {rank}> {}, v1.b: tensor<{elem}, {rank}> {}, v2.c: mut tensor<{out}, {rank}> {}) grid 1 index 32 schedule {{warps 4}} {{\n\
+                 v3: index = const 0\n\
+                 v4: tile<{elem}, [{}]> = load v0[{}]\n\
+                 v5: tile<{elem}, [{}]> = load v1[{}]\n\
+                 v6: tile<{out}, [{}]> = load v2[{}]\n\
+                 v7: tile<{out}, [{}]> = dot v4, v5 acc v6\n\
+                 store v2[{}], v7\n\
+                 yield\n}}\n",
+                facts(&a),
+                facts(&b).replace("number 0", "number 1"),
+                facts(&c).replace("number 0", "number 2"),
+                shape(&a),
+                index(&a),
+                shape(&b),
+                index(&b),
+                shape(&c),
+                index(&c),
+                shape(&c),
+                index(&c),
+            );
+            kernels.push((text, elem, [a, b, c], out));
+        }
+    }
+    kernels
+}
+
+/// Sorts, top-k and counts: (kernel, element type, extents of the operand, type and extents of the result).
+pub fn wholes_of() -> Vec<(String, &'static str, Vec<i64>, &'static str, Vec<i64>)> {
+    let mut kernels = Vec::new();
+    for descending in ["", " descending"] {
+        let body = format!("v20: tile<f32, [12, 70]> = sort [v10] axis 1{descending}");
+        kernels.push((through("f32", "12, 70", &body, "v20", "f32", "12, 70", 4), "f32", vec![12, 70], "f32", vec![12, 70]));
+        // Few distinct keys: the payload shows that equal keys keep their order.
+        let body = format!(
+            "v11: tile<i32, [200]> = iota 0\n\
+             v12: tile<i32, [200]> = const 3\n\
+             v13: tile<i32, [200]> = rem v10, v12\n\
+             v20: tile<i32, [200]>, v21: tile<i32, [200]> = sort [v13, v11] axis 0{descending}"
+        );
+        kernels.push((through("i32", "200", &body, "v21", "i32", "200", 2), "i32", vec![200], "i32", vec![200]));
+    }
+    for (result, out) in [("v20", "f32"), ("v21", "i32")] {
+        let body = "v20: tile<f32, [12, 5]>, v21: tile<i32, [12, 5]> = topk v10 k 5";
+        kernels.push((through("f32", "12, 70", body, result, out, "12, 5", 4), "f32", vec![12, 70], out, vec![12, 5]));
+    }
+    let body = "v20: tile<i32, [40]> = histogram v10 bins 40";
+    kernels.push((through("i32", "900", body, "v20", "i32", "40", 4), "i32", vec![900], "i32", vec![40]));
+    kernels
+}
+
+#[test]
+fn products_and_whole_tiles() {
+    for (number, (text, ..)) in dots_of().into_iter().enumerate() {
+        accept_on(&text, TARGETS[number % 2]);
+    }
+    for (text, ..) in wholes_of() {
+        accept_on(&text, "sm_90a");
     }
 }
 
 /// Loops that carry tiles and scalars, counted up, down and conditionally, with reductions inside.
-#[test]
-fn control_flow() {
+pub fn nested_loops() -> String {
     let body = "v3: index = const 4\n\
                 v4: index = const 1\n\
                 v5: index = view_dim v0 axis 0\n\
@@ -211,7 +349,12 @@ fn control_flow() {
                 yield v45\n\
                 }";
     let body = format!("v6: f32 = const 1.0\n{body}");
-    accept(&through("f32", "512", &body, "v40", "f32", "512", 4));
+    through("f32", "512", &body, "v40", "f32", "512", 4)
+}
+
+#[test]
+fn control_flow() {
+    accept(&nested_loops());
 }
 
 /// The first exchange of a trip waits for the readers of the trip before; straight-line code does not.
@@ -268,9 +411,9 @@ fn pointers() {
     assemble(&wide);
 }
 
-#[test]
-fn gathers_and_views() {
-    let text = "kernel @0 k(v0.x: tensor<f32, 3> {number 0, align 16, dims [?, ?, ?%16], strides [?%16, ?%16, =1]}, v1.i: tensor<i64, 1> {number 1, align 16, dims [?%16], strides [=1]}, v2.y: mut tensor<f32, 2> {number 2, align 16, dims [?, ?%16], strides [?%16, =1]}) grid 2 index 64 schedule {warps 4} {\n\
+/// Gathered rows of a view of a view, of its transpose, scattered into a view of a pointer.
+pub fn gathers_of() -> String {
+    "kernel @0 k(v0.x: tensor<f32, 3> {number 0, align 16, dims [?, ?, ?%16], strides [?%16, ?%16, =1]}, v1.i: tensor<i64, 1> {number 1, align 16, dims [?%16], strides [=1]}, v2.y: mut tensor<f32, 2> {number 2, align 16, dims [?, ?%16], strides [?%16, =1]}) grid 2 index 64 schedule {warps 4} {\n\
                 v3: index = program_id 1\n\
                 v4: index = const 0\n\
                 v5: tile<i64, [32]> = load v1[v4..+32]\n\
@@ -289,8 +432,13 @@ fn gathers_and_views() {
                 v18: index = const 1\n\
                 v19: mut tensor<f32, 2> = make_view v15 dims [v16, v16] strides [v17, v18]\n\
                 store v19[gather v6, v4..+64], v14\n\
-                yield\n}\n";
-    let artifact = ptx(text, "sm_90a");
+                yield\n}\n"
+        .to_owned()
+}
+
+#[test]
+fn gathers_and_views() {
+    let artifact = ptx(&gathers_of(), "sm_90a");
     // Rows are gathered, but along a row the loads stay 128 bits wide.
     assert!(artifact.ptx.contains("ld.global.nc.v4.b32"), "{}", artifact.ptx);
     assemble(&artifact);

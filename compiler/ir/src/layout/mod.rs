@@ -8,6 +8,7 @@
 
 mod blocked;
 mod convert;
+mod dump;
 mod gf2;
 #[cfg(test)]
 mod laws;
@@ -27,6 +28,7 @@ use crate::entity::LayoutId;
 
 pub use blocked::Blocked;
 pub use convert::{Conversion, Cost, SharedBuffer, SharedMove, ShuffleMove, Shuffles, plan, wavefronts};
+pub use dump::dump;
 pub use gf2::{Echelon, LinearMap, bits_of, independent, intersection};
 pub use linear::{Coords, Hw, LinearLayout};
 pub use shared::{Swizzle, shared_rows};

@@ -204,10 +204,13 @@ impl Facts {
                 let parent = self.view(func, *view);
                 let mut result = ViewFacts { align: parent.align, dims: smallvec![], strides: smallvec![] };
                 let bytes = u64::from(ty.elem().bytes());
+                let mut known = true;
                 for (d, index) in index.iter().enumerate() {
                     let step = bytes * fact_divisor(parent.strides[d]);
                     match index {
                         ViewIndex::At(at) => {
+                            // An index out of bounds makes every extent 0, so none is known any more.
+                            known = false;
                             result.align = result.align.min(step * self.lanes(func, *at).divisor);
                         }
                         ViewIndex::Range { lo, hi } => {
@@ -221,6 +224,11 @@ impl Facts {
                             result.dims.push(parent.dims[d]);
                             result.strides.push(parent.strides[d]);
                         }
+                    }
+                }
+                if !known {
+                    for dim in &mut result.dims {
+                        *dim = IntFact { divisor: fact_divisor(*dim) as u32, known: None, max: dim.max };
                     }
                 }
                 Some(result)

@@ -23,7 +23,7 @@ use super::LayoutStats;
 use super::access::access_of;
 use super::coalesce::Coalesced;
 use super::facts::Facts;
-use super::rules::{Kind, OperandLayouts, is_spread, joined, kind, operand_layouts, scan_layout};
+use super::rules::{Kind, OperandLayouts, dot_layout, is_spread, joined, kind, operand_layouts, scan_layout};
 
 /// Cycles of the shared-memory pipe that one more memory instruction is worth.
 const INSTRUCTION_COST: u32 = 8;
@@ -173,6 +173,11 @@ impl Propagate<'_> {
             Kind::Exchange => match data {
                 InstData::Flip { arg, .. } => (self.natural[*arg], None),
                 InstData::Gather { index, .. } => (self.natural[*index], None),
+                InstData::Dot { .. } => {
+                    let shape = func.ty(results[0]).shape();
+                    (Some(dot_layout(shape, self.coalesced.warps).intern()), None)
+                }
+                InstData::Sort { .. } => (self.pick(func, &operands), None),
                 _ => (None, None),
             },
         };
@@ -234,6 +239,16 @@ impl Propagate<'_> {
         with_layout().find(|&(v, _)| self.soft[v].is_none()).or_else(|| with_layout().next()).map(|(_, layout)| layout)
     }
 
+    /// The layout of an operand of an instruction that goes through shared memory: its own, unless its elements belong to those
+    /// of the result (the indices of a gather, what a dot adds to) or of the first operand (what is sorted along).
+    fn exchange_operand(&self, func: &Function, inst: Inst, number: usize, value: Value) -> LayoutId {
+        let like = match (&func.insts[inst], number) {
+            (InstData::Gather { .. }, 1) | (InstData::Dot { .. }, 2) | (InstData::Sort { .. }, _) => func.results_of(inst)[0],
+            _ => value,
+        };
+        self.natural[like].unwrap_or_else(|| self.default_of(func, value))
+    }
+
     fn default_of(&self, func: &Function, value: Value) -> LayoutId {
         self.coalesced.default_layout(func.ty(value).shape())
     }
@@ -287,12 +302,7 @@ impl Propagate<'_> {
                 Kind::Control => {}
                 Kind::Exchange => {
                     for (number, &value) in operands.iter().enumerate().filter(|(_, v)| is_spread(func, **v)) {
-                        // The indices of a gather belong to the result's elements.
-                        let like = match data {
-                            InstData::Gather { .. } if number == 1 => self.natural[func.result(inst)],
-                            _ => self.natural[value],
-                        };
-                        let layout = like.unwrap_or_else(|| self.default_of(func, value));
+                        let layout = self.exchange_operand(func, inst, number, value);
                         self.ask(value, layout);
                     }
                 }
@@ -481,13 +491,7 @@ impl Propagate<'_> {
             (Kind::Exchange, _) => operands
                 .iter()
                 .enumerate()
-                .map(|(number, &value)| {
-                    let like = match data {
-                        InstData::Gather { .. } if number == 1 => self.natural[func.result(inst)],
-                        _ => self.natural[value],
-                    };
-                    is_spread(func, value).then(|| like.unwrap_or_else(|| self.default_of(func, value)))
-                })
+                .map(|(number, &v)| is_spread(func, v).then(|| self.exchange_operand(func, inst, number, v)))
                 .collect(),
             (Kind::Shape, _) if matches!(data, InstData::Reshape { .. }) => operands
                 .iter()

@@ -212,3 +212,25 @@ pub(super) fn scan_layout(shape: &[u32], axis: usize, warps: u32) -> Layout {
     let order = std::iter::once(axis).chain((0..rank).rev().filter(|&d| d != axis)).collect();
     Blocked { per_thread, lanes, warps: of_warps, order }.layout(shape).without_duplicate_registers()
 }
+
+/// The layout of the result of a dot that is computed with multiply-adds: squares of registers, so that few operand elements
+/// serve many products; lanes along the last axis, warps along the rows.
+pub(super) fn dot_layout(shape: &[u32], warps: u32) -> Layout {
+    let rank = shape.len();
+    let ones: Coords = SmallVec::from_elem(1, rank);
+    let (mut per_thread, mut lanes, mut of_warps) = (ones.clone(), ones.clone(), ones);
+    let up = |d: usize| shape[d].next_power_of_two();
+    for d in [rank - 2, rank - 1] {
+        per_thread[d] = up(d).min(4);
+    }
+    let columns = (up(rank - 1) / per_thread[rank - 1]).min(8);
+    lanes[rank - 1] = columns;
+    lanes[rank - 2] = (up(rank - 2) / per_thread[rank - 2]).min(32 / columns);
+    let left = 32 / (lanes[rank - 1] * lanes[rank - 2]);
+    lanes[rank - 1] *= left;
+    let rows = (up(rank - 2) / (per_thread[rank - 2] * lanes[rank - 2])).clamp(1, warps);
+    of_warps[rank - 2] = rows;
+    of_warps[rank - 1] = warps / rows;
+    let order = (0..rank).rev().collect();
+    Blocked { per_thread, lanes, warps: of_warps, order }.layout(shape).without_duplicate_registers()
+}

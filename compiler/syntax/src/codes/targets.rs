@@ -5,7 +5,7 @@ codes! {
 The target's code generator does not have this operation. Nothing is emulated silently: compile for another target, or write the operation
 differently.
 
-Today the GPU has no `dot`, `dot_scaled`, `sort`, `topk`, `histogram`, `print`, `grid_sync` and no `%` on floats. The CPU has them.
+Today the GPU has no `dot_scaled`, `print` and `grid_sync`, and no `%` on floats.
 
 ```kiln,error
 kernel last_digits(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 256)] {
