@@ -344,14 +344,15 @@ impl Rule<'_, '_> {
                     let extent = other.get_mut(at).map_or(0, std::mem::take);
                     let fits = other.len() == shape.len() && (0..shape.len()).all(|d| d == at || other[d] == shape[d]);
                     self.require(fits && ty.elem() == first.elem(), || format!("{first} and {ty} do not concatenate"));
-                    shape[at] += extent;
+                    shape[at] = shape[at].saturating_add(extent);
                 }
                 self.tile_of(result, first.elem(), &shape);
             }
             ExtractSlice { arg, starts } => {
                 let ty = self.ty(*arg);
                 let ranks = starts.len() == ty.rank() && result.rank() == ty.rank();
-                let fits = ranks && (0..starts.len()).all(|d| starts[d] + result.shape()[d] <= ty.shape()[d]);
+                let end = |d: usize| u64::from(starts[d]) + u64::from(result.shape()[d]);
+                let fits = ranks && (0..starts.len()).all(|d| end(d) <= u64::from(ty.shape()[d]));
                 self.require(fits && ty.elem() == result.elem(), || format!("{result} at {starts:?} is not part of {ty}"));
             }
             Gather { src, index, axis } => {
