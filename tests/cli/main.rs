@@ -19,6 +19,12 @@ pub struct Ran {
     pub err: String,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Place::new()
+    }
+}
+
 impl Place {
     pub fn new() -> Place {
         let place = Place { dir: tempfile::tempdir().expect("a temporary directory") };

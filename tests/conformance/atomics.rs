@@ -46,8 +46,16 @@ pub fn cases() -> Vec<Case> {
                 "or" => a | v,
                 _ => a ^ v,
             });
-            for order in ["", ", order = relaxed", ", order = acq_rel", ", order = acquire, scope = system", ", order = release, scope = device"] {
-                let source = format!("kernel k(x: tensor<{ty}, [N]>, y: mut tensor<{ty}, [1]>) grid [N] {{ atomic_{op}(y[0], x[program_id(0)]{order}); }}\n");
+            for order in [
+                "",
+                ", order = relaxed",
+                ", order = acq_rel",
+                ", order = acquire, scope = system",
+                ", order = release, scope = device",
+            ] {
+                let source = format!(
+                    "kernel k(x: tensor<{ty}, [N]>, y: mut tensor<{ty}, [1]>) grid [N] {{ atomic_{op}(y[0], x[program_id(0)]{order}); }}\n"
+                );
                 let tag = order.replace(", ", "_").replace(" = ", "_");
                 push(
                     format!("atomic::{op}::{ty}::element{tag}"),

@@ -45,14 +45,30 @@ pub fn cases() -> Vec<Case> {
                     continue;
                 }
                 let values = samples(from, "cast", true);
-                list.push(lanes_case(&format!("cast::{from}::{to}"), frame, &format!("a as {to}"), &[(from, values)], to, Bound::Exact, &|v| cast(from, to, v[0])));
+                list.push(lanes_case(
+                    &format!("cast::{from}::{to}"),
+                    frame,
+                    &format!("a as {to}"),
+                    &[(from, values)],
+                    to,
+                    Bound::Exact,
+                    &|v| cast(from, to, v[0]),
+                ));
                 if from.bytes() == to.bytes() && from != Bool {
                     let values: Vec<Num> = samples(from, "bitcast", false);
-                    list.push(lanes_case(&format!("bitcast::{from}::{to}"), frame, &format!("bitcast::<{to}>(a)"), &[(from, values)], to, Bound::Exact, &|v| {
-                        let mut bytes = Vec::new();
-                        encode(from, v[0], &mut bytes);
-                        decode(to, &bytes)
-                    }));
+                    list.push(lanes_case(
+                        &format!("bitcast::{from}::{to}"),
+                        frame,
+                        &format!("bitcast::<{to}>(a)"),
+                        &[(from, values)],
+                        to,
+                        Bound::Exact,
+                        &|v| {
+                            let mut bytes = Vec::new();
+                            encode(from, v[0], &mut bytes);
+                            decode(to, &bytes)
+                        },
+                    ));
                 }
             }
         }

@@ -8,7 +8,8 @@ use kiln_tests::scalar::{Num, decode};
 
 use crate::reductions::{held, tile_case};
 
-const EXTENTS: [(usize, usize, usize); 8] = [(1, 1, 1), (2, 3, 4), (16, 16, 16), (7, 33, 5), (33, 17, 50), (64, 96, 32), (1, 80, 64), (50, 1, 9)];
+const EXTENTS: [(usize, usize, usize); 8] =
+    [(1, 1, 1), (2, 3, 4), (16, 16, 16), (7, 33, 5), (33, 17, 50), (64, 96, 32), (1, 80, 64), (50, 1, 9)];
 
 fn values(ty: ScalarType, count: usize, seed: &str) -> Vec<Num> {
     let mut random = Random::new(&format!("{seed} {ty} {count}"));
@@ -47,7 +48,9 @@ fn product(a: &[Num], b: &[Num], c: Option<&[Num]>, (m, n, k): (usize, usize, us
 fn bound(ty: ScalarType, k: usize, size: f64, input: f64) -> Bound {
     match ty {
         F64 => Bound::Near { relative: 0.0, absolute: (k + 2) as f64 * f64::EPSILON / 2.0 * size },
-        _ if ty.is_float() => Bound::Near { relative: 0.0, absolute: ((k + 2) as f64 * f64::from(f32::EPSILON) / 2.0 + 2.0 * input) * size },
+        _ if ty.is_float() => {
+            Bound::Near { relative: 0.0, absolute: ((k + 2) as f64 * f64::from(f32::EPSILON) / 2.0 + 2.0 * input) * size }
+        }
         _ => Bound::Exact,
     }
 }
@@ -61,20 +64,60 @@ pub fn cases() -> Vec<Case> {
             let tag = format!("{ty}::{m}x{n}x{k}");
             let two = [(ty, vec![m, k], a.clone()), (ty, vec![k, n], b.clone())];
             let (exact, size) = product(&a, &b, None, extents);
-            list.push(tile_case(format!("dot::plain::{tag}"), "dot(x, w)", &two, acc, &[m, n], exact.clone(), bound(ty, k, size, 0.0)));
-            let c = if ty.is_float() { values(acc, m * n, "c") } else { held(acc, &(0..m * n).map(|i| Num::Int(i as i128 * 7)).collect::<Vec<_>>()) };
+            list.push(tile_case(
+                format!("dot::plain::{tag}"),
+                "dot(x, w)",
+                &two,
+                acc,
+                &[m, n],
+                exact.clone(),
+                bound(ty, k, size, 0.0),
+            ));
+            let c = if ty.is_float() {
+                values(acc, m * n, "c")
+            } else {
+                held(acc, &(0..m * n).map(|i| Num::Int(i as i128 * 7)).collect::<Vec<_>>())
+            };
             let (with_c, size_c) = product(&a, &b, Some(&c), extents);
             let three = [(ty, vec![m, k], a.clone()), (ty, vec![k, n], b.clone()), (acc, vec![m, n], c)];
-            list.push(tile_case(format!("dot::acc::{tag}"), "dot(x, w, v)", &three, acc, &[m, n], with_c, bound(ty, k, size_c, 0.0)));
+            list.push(tile_case(
+                format!("dot::acc::{tag}"),
+                "dot(x, w, v)",
+                &three,
+                acc,
+                &[m, n],
+                with_c,
+                bound(ty, k, size_c, 0.0),
+            ));
             // Both operands given transposed.
-            let turned = |v: &[Num], rows: usize, cols: usize| -> Vec<Num> { (0..cols * rows).map(|i| v[(i % rows) * cols + i / rows]).collect() };
+            let turned = |v: &[Num], rows: usize, cols: usize| -> Vec<Num> {
+                (0..cols * rows).map(|i| v[(i % rows) * cols + i / rows]).collect()
+            };
             let two_t = [(ty, vec![k, m], turned(&a, m, k)), (ty, vec![n, k], turned(&b, k, n))];
-            list.push(tile_case(format!("dot::transposed::{tag}"), "dot(trans(x), trans(w))", &two_t, acc, &[m, n], exact.clone(), bound(ty, k, size, 0.0)));
+            list.push(tile_case(
+                format!("dot::transposed::{tag}"),
+                "dot(trans(x), trans(w))",
+                &two_t,
+                acc,
+                &[m, n],
+                exact.clone(),
+                bound(ty, k, size, 0.0),
+            ));
             if ty == F32 {
                 // tf32 keeps 10 bits of mantissa; the split forms lose at most 2^-20 of a product.
-                for (precision, input) in [("ieee", 0.0), ("tf32", 2f64.powi(-11)), ("tf32x3", 2f64.powi(-20)), ("bf16x3", 2f64.powi(-15))] {
+                for (precision, input) in
+                    [("ieee", 0.0), ("tf32", 2f64.powi(-11)), ("tf32x3", 2f64.powi(-20)), ("bf16x3", 2f64.powi(-15))]
+                {
                     let expr = format!("dot(x, w, precision = {precision})");
-                    list.push(tile_case(format!("dot::{precision}::{tag}"), &expr, &two, acc, &[m, n], exact.clone(), bound(ty, k, size, input)));
+                    list.push(tile_case(
+                        format!("dot::{precision}::{tag}"),
+                        &expr,
+                        &two,
+                        acc,
+                        &[m, n],
+                        exact.clone(),
+                        bound(ty, k, size, input),
+                    ));
                 }
             }
         }
@@ -87,7 +130,15 @@ pub fn cases() -> Vec<Case> {
             size = size.max(s);
         }
         let two = [(ty, vec![batch, m, k], a), (ty, vec![batch, k, n], b)];
-        list.push(tile_case(format!("dot::batch::{ty}"), "dot(x, w)", &two, ty.acc(), &[batch, m, n], exact, bound(ty, k, size, 0.0)));
+        list.push(tile_case(
+            format!("dot::batch::{ty}"),
+            "dot(x, w)",
+            &two,
+            ty.acc(),
+            &[batch, m, n],
+            exact,
+            bound(ty, k, size, 0.0),
+        ));
     }
     list.push(tf32_rounds());
     list.extend(tiled());
@@ -99,14 +150,24 @@ pub fn cases() -> Vec<Case> {
 fn tf32_rounds() -> Case {
     let x = vec![Num::Float(1.0 + 2f64.powi(-12))];
     let one = vec![Num::Float(1.0)];
-    tile_case("dot::tf32_rounds".into(), "dot(x, w, precision = tf32)", &[(F32, vec![1, 1], x), (F32, vec![1, 1], one.clone())], F32, &[1, 1], one, Bound::Exact)
+    tile_case(
+        "dot::tf32_rounds".into(),
+        "dot(x, w, precision = tf32)",
+        &[(F32, vec![1, 1], x), (F32, vec![1, 1], one.clone())],
+        F32,
+        &[1, 1],
+        one,
+        Bound::Exact,
+    )
 }
 
 /// The twelve-line matmul, with tails in every dimension and operands in other memory orders.
 fn tiled() -> Vec<Case> {
     let mut list = Vec::new();
     for ty in [F16, BF16, F32, F64, I8] {
-        for (placement, name) in [(Placement::Dense, "dense"), (Placement::Transposed, "transposed"), (Placement::Spaced, "spaced")] {
+        for (placement, name) in
+            [(Placement::Dense, "dense"), (Placement::Transposed, "transposed"), (Placement::Spaced, "spaced")]
+        {
             for (m, n, k) in [(40, 50, 60), (65, 33, 17), (1, 100, 31)] {
                 let (a, b) = (values(ty, m * k, "ta"), values(ty, k * n, "tb"));
                 let (exact, size) = product(&a, &b, None, (m, n, k));
@@ -116,11 +177,16 @@ fn tiled() -> Vec<Case> {
                      let (m, n) = (program_id(0) * 32, program_id(1) * 16);\n    let mut acc = zeros::<{acc}>([32, 16]);\n    \
                      for k in (0..K).step_by(8) {{ acc = dot(a[m..+32, k..+8], b[k..+8, n..+16], acc); }}\n    c[m..+32, n..+16] = acc;\n}}\n"
                 );
-                let tensor = |ty, shape: &[usize], v: &[Num]| Arg::Tensor { array: Array::new(ty, shape, v.iter().copied()), placement };
+                let tensor =
+                    |ty, shape: &[usize], v: &[Num]| Arg::Tensor { array: Array::new(ty, shape, v.iter().copied()), placement };
                 list.push(Case {
                     name: format!("dot::tiled::{ty}::{name}::{m}x{n}x{k}"),
                     source,
-                    args: vec![tensor(ty, &[m, k], &a), tensor(ty, &[k, n], &b), Arg::Tensor { array: Array::zeros(acc, &[m, n]), placement }],
+                    args: vec![
+                        tensor(ty, &[m, k], &a),
+                        tensor(ty, &[k, n], &b),
+                        Arg::Tensor { array: Array::zeros(acc, &[m, n]), placement },
+                    ],
                     expected: vec![Expected { arg: 2, values: exact, bound: bound(ty, k, size, 0.0) }],
                     cpu_only: None,
                 });
@@ -139,13 +205,25 @@ fn e2m1(bits: u8) -> f64 {
 fn scaled() -> Vec<Case> {
     let mut list = Vec::new();
     let (m, n, k) = (9, 13, 96);
-    for (left, right) in [("e2m1", "e4m3"), ("e4m3", "e2m1"), ("e2m1", "e2m1"), ("e4m3", "e5m2"), ("e5m2", "e4m3"), ("bf16", "e2m1"), ("f16", "e4m3")] {
+    for (left, right) in [
+        ("e2m1", "e4m3"),
+        ("e4m3", "e2m1"),
+        ("e2m1", "e2m1"),
+        ("e4m3", "e5m2"),
+        ("e5m2", "e4m3"),
+        ("bf16", "e2m1"),
+        ("f16", "e4m3"),
+    ] {
         let mut random = Random::new(&format!("{left} {right}"));
         let mut operand = |format: &str, count: usize| -> (ScalarType, Vec<Num>, Vec<f64>) {
             match format {
                 "e2m1" => {
                     let bytes: Vec<u8> = (0..count / 2).map(|_| random.bits() as u8).collect();
-                    (U8, bytes.iter().map(|b| Num::Int(i128::from(*b))).collect(), bytes.iter().flat_map(|b| [e2m1(b & 15), e2m1(b >> 4)]).collect())
+                    (
+                        U8,
+                        bytes.iter().map(|b| Num::Int(i128::from(*b))).collect(),
+                        bytes.iter().flat_map(|b| [e2m1(b & 15), e2m1(b >> 4)]).collect(),
+                    )
                 }
                 _ => {
                     let ty = match format {
@@ -174,7 +252,8 @@ fn scaled() -> Vec<Case> {
             }
         }
         let width = |format: &str| if format == "e2m1" { k / 2 } else { k };
-        let tensor = |ty, shape: &[usize], v: Vec<Num>| Arg::Tensor { array: Array::new(ty, shape, v), placement: Placement::Dense };
+        let tensor =
+            |ty, shape: &[usize], v: Vec<Num>| Arg::Tensor { array: Array::new(ty, shape, v), placement: Placement::Dense };
         let (wa, wb) = (width(left), width(right));
         let source = format!(
             "kernel k(a: tensor<{ta}, [{m}, {wa}]>, sa: tensor<u8, [{m}, 3]>, b: tensor<{tb}, [{n}, {wb}]>, sb: tensor<u8, [{n}, 3]>, c: mut tensor<f32, [{m}, {n}]>) grid [1] {{\n    \

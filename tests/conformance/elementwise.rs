@@ -120,13 +120,39 @@ fn int_op(op: &str, ty: ScalarType, a: i128, b: i128) -> i128 {
         "+" => a + b,
         "-" => a - b,
         "*" => a.wrapping_mul(b),
-        "/" => if b == 0 { 0 } else { a / b },
-        "%" => if b == 0 { a } else { a % b },
+        "/" => {
+            if b == 0 {
+                0
+            } else {
+                a / b
+            }
+        }
+        "%" => {
+            if b == 0 {
+                a
+            } else {
+                a % b
+            }
+        }
         "&" => a & b,
         "|" => a | b,
         "^" => a ^ b,
-        "<<" => if (0..bits).contains(&b) { a << b } else { 0 },
-        ">>" => if (0..bits).contains(&b) { a >> b } else if a < 0 { -1 } else { 0 },
+        "<<" => {
+            if (0..bits).contains(&b) {
+                a << b
+            } else {
+                0
+            }
+        }
+        ">>" => {
+            if (0..bits).contains(&b) {
+                a >> b
+            } else if a < 0 {
+                -1
+            } else {
+                0
+            }
+        }
         other => panic!("no operator {other}"),
     }
 }
@@ -154,26 +180,48 @@ pub fn cases() -> Vec<Case> {
             let a = samples(ty, "a", true);
             let b = shuffled(&a, 3);
             for op in ["+", "-", "*", "/", "%"] {
-                list.push(lanes_case(&format!("operator::{op}::{ty}"), frame, &format!("a {op} b"), &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    let (x, y) = (v[0].f64(), v[1].f64());
-                    let exact = match op {
-                        "+" => x + y,
-                        "-" => x - y,
-                        "*" => x * y,
-                        "/" => x / y,
-                        _ => x % y,
-                    };
-                    Num::Float(round_float(ty, round_float(computes_in(ty), exact)))
-                }));
+                list.push(lanes_case(
+                    &format!("operator::{op}::{ty}"),
+                    frame,
+                    &format!("a {op} b"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| {
+                        let (x, y) = (v[0].f64(), v[1].f64());
+                        let exact = match op {
+                            "+" => x + y,
+                            "-" => x - y,
+                            "*" => x * y,
+                            "/" => x / y,
+                            _ => x % y,
+                        };
+                        Num::Float(round_float(ty, round_float(computes_in(ty), exact)))
+                    },
+                ));
             }
             for (name, larger) in [("min", false), ("max", true)] {
-                list.push(lanes_case(&format!("builtin::{name}::{ty}"), frame, &format!("{name}(a, b)"), &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    Num::Float(extreme(v[0].f64(), v[1].f64(), larger))
-                }));
-                list.push(lanes_case(&format!("builtin::f{name}::{ty}"), frame, &format!("f{name}(a, b)"), &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    let (x, y) = (v[0].f64(), v[1].f64());
-                    Num::Float(if larger { x.max(y) } else { x.min(y) })
-                }));
+                list.push(lanes_case(
+                    &format!("builtin::{name}::{ty}"),
+                    frame,
+                    &format!("{name}(a, b)"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| Num::Float(extreme(v[0].f64(), v[1].f64(), larger)),
+                ));
+                list.push(lanes_case(
+                    &format!("builtin::f{name}::{ty}"),
+                    frame,
+                    &format!("f{name}(a, b)"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| {
+                        let (x, y) = (v[0].f64(), v[1].f64());
+                        Num::Float(if larger { x.max(y) } else { x.min(y) })
+                    },
+                ));
             }
             for (name, f) in [
                 ("abs", f64::abs as fn(f64) -> f64),
@@ -184,51 +232,127 @@ pub fn cases() -> Vec<Case> {
                 ("-", |x| -x),
             ] {
                 let expr = if name == "-" { "-a".to_owned() } else { format!("{name}(a)") };
-                list.push(lanes_case(&format!("builtin::{name}::{ty}"), frame, &expr, &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Float(f(v[0].f64()))));
+                list.push(lanes_case(
+                    &format!("builtin::{name}::{ty}"),
+                    frame,
+                    &expr,
+                    &[(ty, a.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| Num::Float(f(v[0].f64())),
+                ));
             }
             let c = shuffled(&a, 5);
             if ty != F64 {
-                list.push(lanes_case(&format!("builtin::fma::{ty}"), frame, "fma(a, b, c)", &[(ty, a.clone()), (ty, b.clone()), (ty, c.clone())], ty, Bound::Ulp(0.5002), &|v| {
-                    // Exact in f64 for f16 and f8; within 2^-29 ulp for f32 and bf16, hence the bound.
-                    Num::Float(v[0].f64().mul_add(v[1].f64(), v[2].f64()))
-                }));
+                list.push(lanes_case(
+                    &format!("builtin::fma::{ty}"),
+                    frame,
+                    "fma(a, b, c)",
+                    &[(ty, a.clone()), (ty, b.clone()), (ty, c.clone())],
+                    ty,
+                    Bound::Ulp(0.5002),
+                    &|v| {
+                        // Exact in f64 for f16 and f8; within 2^-29 ulp for f32 and bf16, hence the bound.
+                        Num::Float(v[0].f64().mul_add(v[1].f64(), v[2].f64()))
+                    },
+                ));
             } else {
-                list.push(lanes_case("builtin::fma::f64", frame, "fma(a, b, c)", &[(ty, a.clone()), (ty, b.clone()), (ty, c.clone())], ty, Bound::Exact, &|v| {
-                    Num::Float(v[0].f64().mul_add(v[1].f64(), v[2].f64()))
-                }));
+                list.push(lanes_case(
+                    "builtin::fma::f64",
+                    frame,
+                    "fma(a, b, c)",
+                    &[(ty, a.clone()), (ty, b.clone()), (ty, c.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| Num::Float(v[0].f64().mul_add(v[1].f64(), v[2].f64())),
+                ));
             }
-            list.push(lanes_case(&format!("builtin::clamp::{ty}"), frame, "clamp(a, -1.0, 2.0)", &[(ty, a.clone())], ty, Bound::Exact, &|v| {
-                let x = v[0].f64();
-                Num::Float(if x.is_nan() { x } else { x.clamp(-1.0, 2.0) })
-            }));
+            list.push(lanes_case(
+                &format!("builtin::clamp::{ty}"),
+                frame,
+                "clamp(a, -1.0, 2.0)",
+                &[(ty, a.clone())],
+                ty,
+                Bound::Exact,
+                &|v| {
+                    let x = v[0].f64();
+                    Num::Float(if x.is_nan() { x } else { x.clamp(-1.0, 2.0) })
+                },
+            ));
         }
         for ty in INTS {
             let a = samples(ty, "a", false);
             let b = shuffled(&a, 3);
             for op in ["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"] {
-                list.push(lanes_case(&format!("operator::{op}::{ty}"), frame, &format!("a {op} b"), &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    Num::Int(wrap(ty, int_op(op, ty, v[0].int(), v[1].int())))
-                }));
+                list.push(lanes_case(
+                    &format!("operator::{op}::{ty}"),
+                    frame,
+                    &format!("a {op} b"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| Num::Int(wrap(ty, int_op(op, ty, v[0].int(), v[1].int()))),
+                ));
             }
             for (name, larger) in [("min", false), ("max", true)] {
-                list.push(lanes_case(&format!("builtin::{name}::{ty}"), frame, &format!("{name}(a, b)"), &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    let (x, y) = (v[0].int(), v[1].int());
-                    Num::Int(if larger { x.max(y) } else { x.min(y) })
-                }));
+                list.push(lanes_case(
+                    &format!("builtin::{name}::{ty}"),
+                    frame,
+                    &format!("{name}(a, b)"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| {
+                        let (x, y) = (v[0].int(), v[1].int());
+                        Num::Int(if larger { x.max(y) } else { x.min(y) })
+                    },
+                ));
             }
-            list.push(lanes_case(&format!("operator::!::{ty}"), frame, "!a", &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Int(wrap(ty, !v[0].int()))));
+            list.push(lanes_case(&format!("operator::!::{ty}"), frame, "!a", &[(ty, a.clone())], ty, Bound::Exact, &|v| {
+                Num::Int(wrap(ty, !v[0].int()))
+            }));
             if ty.is_signed_int() {
-                list.push(lanes_case(&format!("builtin::abs::{ty}"), frame, "abs(a)", &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Int(wrap(ty, v[0].int().abs()))));
-                list.push(lanes_case(&format!("operator::-::{ty}"), frame, "-a", &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Int(wrap(ty, -v[0].int()))));
-            }
-            list.push(lanes_case(&format!("builtin::clamp::{ty}"), frame, "clamp(a, 2, 50)", &[(ty, a.clone())], ty, Bound::Exact, &|v| Num::Int(v[0].int().clamp(2, 50))));
-            if [I32, U32, I64, U64].contains(&ty) {
-                list.push(lanes_case(&format!("builtin::umulhi::{ty}"), frame, "umulhi(a, b)", &[(ty, a.clone()), (ty, b.clone())], ty, Bound::Exact, &|v| {
-                    // Two 64-bit factors of one sign domain: the product fits i128 signed, u128 unsigned.
-                    let (x, y) = (v[0].int(), v[1].int());
-                    let high = if ty.is_signed_int() { (x * y) >> ty.bits() } else { ((x as u128 * y as u128) >> ty.bits()) as i128 };
-                    Num::Int(wrap(ty, high))
+                list.push(lanes_case(
+                    &format!("builtin::abs::{ty}"),
+                    frame,
+                    "abs(a)",
+                    &[(ty, a.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| Num::Int(wrap(ty, v[0].int().abs())),
+                ));
+                list.push(lanes_case(&format!("operator::-::{ty}"), frame, "-a", &[(ty, a.clone())], ty, Bound::Exact, &|v| {
+                    Num::Int(wrap(ty, -v[0].int()))
                 }));
+            }
+            list.push(lanes_case(
+                &format!("builtin::clamp::{ty}"),
+                frame,
+                "clamp(a, 2, 50)",
+                &[(ty, a.clone())],
+                ty,
+                Bound::Exact,
+                &|v| Num::Int(v[0].int().clamp(2, 50)),
+            ));
+            if [I32, U32, I64, U64].contains(&ty) {
+                list.push(lanes_case(
+                    &format!("builtin::umulhi::{ty}"),
+                    frame,
+                    "umulhi(a, b)",
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    ty,
+                    Bound::Exact,
+                    &|v| {
+                        // Two 64-bit factors of one sign domain: the product fits i128 signed, u128 unsigned.
+                        let (x, y) = (v[0].int(), v[1].int());
+                        let high = if ty.is_signed_int() {
+                            (x * y) >> ty.bits()
+                        } else {
+                            ((x as u128 * y as u128) >> ty.bits()) as i128
+                        };
+                        Num::Int(wrap(ty, high))
+                    },
+                ));
             }
         }
         for ty in FLOATS.into_iter().chain(INTS).chain([Bool]) {
@@ -236,39 +360,65 @@ pub fn cases() -> Vec<Case> {
             let b = shuffled(&a, 4);
             let all: &[&str] = if ty == Bool { &["==", "!="] } else { &["==", "!=", "<", "<=", ">", ">="] };
             for op in all {
-                list.push(lanes_case(&format!("operator::{op}::{ty}"), frame, &format!("a {op} b"), &[(ty, a.clone()), (ty, b.clone())], Bool, Bound::Exact, &|v| {
-                    let order = match (v[0], v[1]) {
-                        (Num::Int(x), Num::Int(y)) => Some(x.cmp(&y)),
-                        (x, y) => x.f64().partial_cmp(&y.f64()),
-                    };
-                    Num::Int(i128::from(match *op {
-                        "==" => order.is_some_and(|o| o.is_eq()),
-                        "!=" => !order.is_some_and(|o| o.is_eq()),
-                        "<" => order.is_some_and(|o| o.is_lt()),
-                        "<=" => order.is_some_and(|o| o.is_le()),
-                        ">" => order.is_some_and(|o| o.is_gt()),
-                        _ => order.is_some_and(|o| o.is_ge()),
-                    }))
-                }));
+                list.push(lanes_case(
+                    &format!("operator::{op}::{ty}"),
+                    frame,
+                    &format!("a {op} b"),
+                    &[(ty, a.clone()), (ty, b.clone())],
+                    Bool,
+                    Bound::Exact,
+                    &|v| {
+                        let order = match (v[0], v[1]) {
+                            (Num::Int(x), Num::Int(y)) => Some(x.cmp(&y)),
+                            (x, y) => x.f64().partial_cmp(&y.f64()),
+                        };
+                        Num::Int(i128::from(match *op {
+                            "==" => order.is_some_and(|o| o.is_eq()),
+                            "!=" => !order.is_some_and(|o| o.is_eq()),
+                            "<" => order.is_some_and(|o| o.is_lt()),
+                            "<=" => order.is_some_and(|o| o.is_le()),
+                            ">" => order.is_some_and(|o| o.is_gt()),
+                            _ => order.is_some_and(|o| o.is_ge()),
+                        }))
+                    },
+                ));
             }
             let flags: Vec<Num> = (0..11).map(|i| Num::Int(i128::from(i % 3 == 0))).collect();
-            list.push(lanes_case(&format!("builtin::select::{ty}"), frame, "select(c, a, b)", &[(ty, a.clone()), (ty, b.clone()), (Bool, flags)], ty, Bound::Exact, &|v| {
-                if v[2].int() != 0 { v[0] } else { v[1] }
-            }));
+            list.push(lanes_case(
+                &format!("builtin::select::{ty}"),
+                frame,
+                "select(c, a, b)",
+                &[(ty, a.clone()), (ty, b.clone()), (Bool, flags)],
+                ty,
+                Bound::Exact,
+                &|v| {
+                    if v[2].int() != 0 { v[0] } else { v[1] }
+                },
+            ));
         }
         let a: Vec<Num> = (0..4).map(|i| Num::Int(i & 1)).collect();
         let b: Vec<Num> = (0..4).map(|i| Num::Int(i >> 1)).collect();
         for op in ["&&", "||", "&", "|", "^"] {
-            list.push(lanes_case(&format!("operator::{op}::bool"), frame, &format!("a {op} b"), &[(Bool, a.clone()), (Bool, b.clone())], Bool, Bound::Exact, &|v| {
-                let (x, y) = (v[0].int(), v[1].int());
-                Num::Int(match op {
-                    "&&" | "&" => x & y,
-                    "||" | "|" => x | y,
-                    _ => x ^ y,
-                })
-            }));
+            list.push(lanes_case(
+                &format!("operator::{op}::bool"),
+                frame,
+                &format!("a {op} b"),
+                &[(Bool, a.clone()), (Bool, b.clone())],
+                Bool,
+                Bound::Exact,
+                &|v| {
+                    let (x, y) = (v[0].int(), v[1].int());
+                    Num::Int(match op {
+                        "&&" | "&" => x & y,
+                        "||" | "|" => x | y,
+                        _ => x ^ y,
+                    })
+                },
+            ));
         }
-        list.push(lanes_case("operator::!::bool", frame, "!a", &[(Bool, a.clone())], Bool, Bound::Exact, &|v| Num::Int(1 - v[0].int())));
+        list.push(lanes_case("operator::!::bool", frame, "!a", &[(Bool, a.clone())], Bool, Bound::Exact, &|v| {
+            Num::Int(1 - v[0].int())
+        }));
     }
     list
 }

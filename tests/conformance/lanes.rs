@@ -25,7 +25,9 @@ fn unfiber(shape: &[usize], axis: usize, lanes: &[Vec<Num>]) -> Vec<Num> {
 fn order(a: Num, b: Num) -> std::cmp::Ordering {
     match (a, b) {
         (Num::Int(a), Num::Int(b)) => a.cmp(&b),
-        (a, b) => a.f64().is_nan().cmp(&b.f64().is_nan()).then(a.f64().partial_cmp(&b.f64()).unwrap_or(std::cmp::Ordering::Equal)),
+        (a, b) => {
+            a.f64().is_nan().cmp(&b.f64().is_nan()).then(a.f64().partial_cmp(&b.f64()).unwrap_or(std::cmp::Ordering::Equal))
+        }
     }
 }
 
@@ -47,7 +49,13 @@ pub fn cases() -> Vec<Case> {
                 let mut random = Random::new("lanes");
                 let base = samples(ty, "lanes", false);
                 let values: Vec<Num> = (0..count)
-                    .map(|i| if ty.is_float() { Num::Float((random.float(-3.0, 3.0) * 4.0).round() / 4.0) } else { base[(i * 3) % base.len()] })
+                    .map(|i| {
+                        if ty.is_float() {
+                            Num::Float((random.float(-3.0, 3.0) * 4.0).round() / 4.0)
+                        } else {
+                            base[(i * 3) % base.len()]
+                        }
+                    })
                     .collect();
                 let values = held(ty, &values);
                 let (_, lanes) = fibers(shape, Some(axis), &values);
@@ -64,7 +72,11 @@ pub fn cases() -> Vec<Case> {
                                 for k in 0..n {
                                     let at = if reverse { n - 1 - k } else { k };
                                     let v = lane[at];
-                                    (f, i) = if product { (f * v.f64(), wrap(I64, i.wrapping_mul(v.int()))) } else { (f + v.f64(), i + v.int()) };
+                                    (f, i) = if product {
+                                        (f * v.f64(), wrap(I64, i.wrapping_mul(v.int())))
+                                    } else {
+                                        (f + v.f64(), i + v.int())
+                                    };
                                     out[at] = if ty.is_float() { Num::Float(f) } else { Num::Int(wrap(acc, i)) };
                                 }
                                 out
@@ -74,10 +86,22 @@ pub fn cases() -> Vec<Case> {
                         let epsilon = if acc == F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
                         let n = shape[axis] as f64;
                         // Partial sums stay below 3 n; products may be large, and every step rounds once.
-                        let bound = if ty.is_float() { Bound::Near { relative: n * epsilon, absolute: if product { 1e-37 } else { n * n * 3.0 * epsilon } } } else { Bound::Exact };
+                        let bound = if ty.is_float() {
+                            Bound::Near { relative: n * epsilon, absolute: if product { 1e-37 } else { n * n * 3.0 * epsilon } }
+                        } else {
+                            Bound::Exact
+                        };
                         let flag = if reverse { ", reverse = true" } else { "" };
                         let dir = if reverse { "reverse" } else { "forward" };
-                        list.push(tile_case(format!("scan::{name}::{ty}::{tag}::{dir}"), &format!("{name}(x, axis = {axis}{flag})"), &input, acc, shape, expected, bound));
+                        list.push(tile_case(
+                            format!("scan::{name}::{ty}::{tag}::{dir}"),
+                            &format!("{name}(x, axis = {axis}{flag})"),
+                            &input,
+                            acc,
+                            shape,
+                            expected,
+                            bound,
+                        ));
                     }
                 }
                 let mut with_nan = values.clone();
@@ -91,15 +115,34 @@ pub fn cases() -> Vec<Case> {
                     let flag = if descending { ", descending = true" } else { "" };
                     let dir = if descending { "down" } else { "up" };
                     let ranks: Vec<Vec<usize>> = nan_lanes.iter().map(|l| sorted(l, descending)).collect();
-                    let moved: Vec<Vec<Num>> = nan_lanes.iter().zip(&ranks).map(|(l, r)| r.iter().map(|&i| l[i]).collect()).collect();
-                    list.push(tile_case(format!("sort::{ty}::{tag}::{dir}"), &format!("sort(x, axis = {axis}{flag})"), &nan_input, ty, shape, unfiber(shape, axis, &moved), Bound::Exact));
+                    let moved: Vec<Vec<Num>> =
+                        nan_lanes.iter().zip(&ranks).map(|(l, r)| r.iter().map(|&i| l[i]).collect()).collect();
+                    list.push(tile_case(
+                        format!("sort::{ty}::{tag}::{dir}"),
+                        &format!("sort(x, axis = {axis}{flag})"),
+                        &nan_input,
+                        ty,
+                        shape,
+                        unfiber(shape, axis, &moved),
+                        Bound::Exact,
+                    ));
                     // The payload shows stability: positions along the axis.
-                    let positions: Vec<Vec<Num>> = nan_lanes.iter().map(|l| (0..l.len()).map(|i| Num::Int(i as i128)).collect()).collect();
+                    let positions: Vec<Vec<Num>> =
+                        nan_lanes.iter().map(|l| (0..l.len()).map(|i| Num::Int(i as i128)).collect()).collect();
                     let payload = unfiber(shape, axis, &positions);
                     let out: Vec<Vec<Num>> = ranks.iter().map(|r| r.iter().map(|&i| Num::Int(i as i128)).collect()).collect();
                     let two = [(ty, shape.to_vec(), with_nan.clone()), (I32, shape.to_vec(), payload)];
-                    let mut case = tile_case(format!("sort::payload::{ty}::{tag}::{dir}"), "at", &two, I32, shape, unfiber(shape, axis, &out), Bound::Exact);
-                    case.source = case.source.replace("    y[", &format!("    let (_, at) = sort((x, w), axis = {axis}{flag});\n    y["));
+                    let mut case = tile_case(
+                        format!("sort::payload::{ty}::{tag}::{dir}"),
+                        "at",
+                        &two,
+                        I32,
+                        shape,
+                        unfiber(shape, axis, &out),
+                        Bound::Exact,
+                    );
+                    case.source =
+                        case.source.replace("    y[", &format!("    let (_, at) = sort((x, w), axis = {axis}{flag});\n    y["));
                     list.push(case);
                 }
                 list.push(tile_case(
@@ -116,11 +159,21 @@ pub fn cases() -> Vec<Case> {
                         let mut out_shape = shape.to_vec();
                         out_shape[axis] = k;
                         let ranks: Vec<Vec<usize>> = nan_lanes.iter().map(|l| sorted(l, true)[..k].to_vec()).collect();
-                        let best: Vec<Num> = nan_lanes.iter().zip(&ranks).flat_map(|(l, r)| r.iter().map(|&i| l[i]).collect::<Vec<_>>()).collect();
+                        let best: Vec<Num> =
+                            nan_lanes.iter().zip(&ranks).flat_map(|(l, r)| r.iter().map(|&i| l[i]).collect::<Vec<_>>()).collect();
                         let at: Vec<Num> = ranks.iter().flatten().map(|&i| Num::Int(i as i128)).collect();
                         for (part, ty_out, values) in [("values", ty, best), ("positions", I32, at)] {
-                            let mut case = tile_case(format!("topk::{part}::{ty}::{tag}::{k}"), part, &nan_input, ty_out, &out_shape, values, Bound::Exact);
-                            case.source = case.source.replace("    y[", &format!("    let (values, positions) = topk(x, {k});\n    y["));
+                            let mut case = tile_case(
+                                format!("topk::{part}::{ty}::{tag}::{k}"),
+                                part,
+                                &nan_input,
+                                ty_out,
+                                &out_shape,
+                                values,
+                                Bound::Exact,
+                            );
+                            case.source =
+                                case.source.replace("    y[", &format!("    let (values, positions) = topk(x, {k});\n    y["));
                             list.push(case);
                         }
                     }
@@ -133,11 +186,21 @@ pub fn cases() -> Vec<Case> {
                 let picked: Vec<Vec<Num>> = lanes
                     .iter()
                     .zip(&index_lanes)
-                    .map(|(l, ix)| ix.iter().map(|i| usize::try_from(i.int()).ok().and_then(|i| l.get(i).copied()).unwrap_or(zero)).collect())
+                    .map(|(l, ix)| {
+                        ix.iter().map(|i| usize::try_from(i.int()).ok().and_then(|i| l.get(i).copied()).unwrap_or(zero)).collect()
+                    })
                     .collect();
                 let two = [(ty, shape.to_vec(), values.clone()), (I32, shape.to_vec(), index)];
                 let call = if shape.len() == 1 { "gather(x, w)".to_owned() } else { format!("gather(x, w, axis = {axis})") };
-                list.push(tile_case(format!("gather::{ty}::{tag}"), &call, &two, ty, shape, unfiber(shape, axis, &picked), Bound::Exact));
+                list.push(tile_case(
+                    format!("gather::{ty}::{tag}"),
+                    &call,
+                    &two,
+                    ty,
+                    shape,
+                    unfiber(shape, axis, &picked),
+                    Bound::Exact,
+                ));
             }
             // A scan with a closure over a pair: h[t] = a[t] h[t-1] + b[t].
             for reverse in [false, true] {
@@ -164,8 +227,17 @@ pub fn cases() -> Vec<Case> {
                 let two = [(F32, shape.to_vec(), a), (F32, shape.to_vec(), b)];
                 let bound = Bound::Near { relative: 1e-5, absolute: 1e-5 };
                 let dir = if reverse { "reverse" } else { "forward" };
-                let mut case = tile_case(format!("scan::closure::f32::{tag}::{dir}"), "h", &two, F32, shape, unfiber(shape, axis, &out), bound);
-                let call = format!("scan((x, w), axis = {axis}, reverse = {reverse}, |(a1, b1), (a2, b2)| (a1 * a2, a2 * b1 + b2))");
+                let mut case = tile_case(
+                    format!("scan::closure::f32::{tag}::{dir}"),
+                    "h",
+                    &two,
+                    F32,
+                    shape,
+                    unfiber(shape, axis, &out),
+                    bound,
+                );
+                let call =
+                    format!("scan((x, w), axis = {axis}, reverse = {reverse}, |(a1, b1), (a2, b2)| (a1 * a2, a2 * b1 + b2))");
                 case.source = case.source.replace("    y[", &format!("    let (_, h) = {call};\n    y["));
                 list.push(case);
             }
@@ -174,18 +246,45 @@ pub fn cases() -> Vec<Case> {
             let bins = 20usize;
             let values = held(ty, &(0..count).map(|i| Num::Int(((i * i + 3 * i) % 23) as i128)).collect::<Vec<_>>());
             let tally = |keep: &dyn Fn(usize) -> bool| -> Vec<Num> {
-                (0..bins).map(|b| Num::Int(values.iter().enumerate().filter(|(i, v)| keep(*i) && v.int() == b as i128).count() as i128)).collect()
+                (0..bins)
+                    .map(
+                        |b| Num::Int(values.iter().enumerate().filter(|(i, v)| keep(*i) && v.int() == b as i128).count() as i128),
+                    )
+                    .collect()
             };
             let input = [(ty, shape.to_vec(), values.clone())];
-            list.push(tile_case(format!("histogram::{ty}::{label}"), "histogram(x, 20)", &input, I32, &[bins], tally(&|_| true), Bound::Exact));
+            list.push(tile_case(
+                format!("histogram::{ty}::{label}"),
+                "histogram(x, 20)",
+                &input,
+                I32,
+                &[bins],
+                tally(&|_| true),
+                Bound::Exact,
+            ));
             let flags: Vec<Num> = (0..count).map(|i| Num::Int(i128::from(i % 3 != 0))).collect();
             let two = [(ty, shape.to_vec(), values.clone()), (Bool, shape.to_vec(), flags)];
-            list.push(tile_case(format!("histogram::mask::{ty}::{label}"), "histogram(x, 20, mask = w)", &two, I32, &[bins], tally(&|i| i % 3 != 0), Bound::Exact));
+            list.push(tile_case(
+                format!("histogram::mask::{ty}::{label}"),
+                "histogram(x, 20, mask = w)",
+                &two,
+                I32,
+                &[bins],
+                tally(&|i| i % 3 != 0),
+                Bound::Exact,
+            ));
         }
     }
     // Gather from a table of rank 1 with an index of another shape.
     for ty in FLOATS.into_iter().chain(INTS) {
-        let table = held(ty, &(0..9).map(|i| if ty.is_float() { Num::Float(round_float(ty, f64::from(i) * 0.5)) } else { Num::Int(i128::from(i) * 3) }).collect::<Vec<_>>());
+        let table = held(
+            ty,
+            &(0..9)
+                .map(
+                    |i| if ty.is_float() { Num::Float(round_float(ty, f64::from(i) * 0.5)) } else { Num::Int(i128::from(i) * 3) },
+                )
+                .collect::<Vec<_>>(),
+        );
         let index: Vec<Num> = (0..35).map(|i| Num::Int((i * 4 + 1) % 10)).collect();
         let zero = if ty.is_float() { Num::Float(0.0) } else { Num::Int(0) };
         let out = index.iter().map(|i| table.get(i.int() as usize).copied().unwrap_or(zero)).collect();

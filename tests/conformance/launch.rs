@@ -47,8 +47,17 @@ pub fn cases() -> Vec<Case> {
         let names: Vec<String> = (0..rank).map(|d| format!("D{d}")).collect();
         let index: Vec<String> = (0..rank).map(|d| format!("program_id({d})")).collect();
         let linear = (0..rank).fold("0".to_owned(), |a, d| format!("({a}) * num_programs({d}) + program_id({d})"));
-        let source = format!("kernel k(y: mut tensor<i64, [{0}]>) grid [{0}] {{ y[{1}] = ({linear}) as i64; }}\n", names.join(", "), index.join(", "));
-        push(&format!("program_id::rank{rank}"), source, vec![zeros(I64, extents)], exact(0, (0..total as i128).map(Num::Int).collect()));
+        let source = format!(
+            "kernel k(y: mut tensor<i64, [{0}]>) grid [{0}] {{ y[{1}] = ({linear}) as i64; }}\n",
+            names.join(", "),
+            index.join(", ")
+        );
+        push(
+            &format!("program_id::rank{rank}"),
+            source,
+            vec![zeros(I64, extents)],
+            exact(0, (0..total as i128).map(Num::Int).collect()),
+        );
     }
     push(
         "num_sms",
@@ -70,28 +79,42 @@ pub fn cases() -> Vec<Case> {
         vec![zeros(I32, &[9]), zeros(I32, &[6])],
         exact(1, ints(&[4, 3, 1, 1, 32, 64])),
     );
-    for (ty, max, min, bits) in [(I8, 127i128, -128i128, 8), (U16, 65535, 0, 16), (I32, i32::MAX.into(), i32::MIN.into(), 32), (I64, i64::MAX.into(), i64::MIN.into(), 64)] {
+    for (ty, max, min, bits) in [
+        (I8, 127i128, -128i128, 8),
+        (U16, 65535, 0, 16),
+        (I32, i32::MAX.into(), i32::MIN.into(), 32),
+        (I64, i64::MAX.into(), i64::MIN.into(), 64),
+    ] {
         push(
             &format!("limits::{ty}"),
-            format!("kernel k(x: tensor<{ty}, [1]>, y: mut tensor<i64, [3]>) grid [1] {{ f(x, y); }}\nfn f<T: int>(x: tensor<T, [1]>, y: mut tensor<i64, [3]>) {{ (y[0], y[1], y[2]) = (T::MAX as i64, T::MIN as i64, T::BITS as i64); }}\n"),
+            format!(
+                "kernel k(x: tensor<{ty}, [1]>, y: mut tensor<i64, [3]>) grid [1] {{ f(x, y); }}\nfn f<T: int>(x: tensor<T, [1]>, y: mut tensor<i64, [3]>) {{ (y[0], y[1], y[2]) = (T::MAX as i64, T::MIN as i64, T::BITS as i64); }}\n"
+            ),
             vec![zeros(ty, &[1]), zeros(I64, &[3])],
             exact(1, ints(&[max, min, bits])),
         );
     }
-    for (ty, max, eps) in [(F16, 65504.0, 2f64.powi(-10)), (F32, f64::from(f32::MAX), f64::from(f32::EPSILON)), (F8E4M3, 448.0, 0.125), (BF16, f64::from(half::bf16::MAX), 2f64.powi(-7))] {
+    for (ty, max, eps) in [
+        (F16, 65504.0, 2f64.powi(-10)),
+        (F32, f64::from(f32::MAX), f64::from(f32::EPSILON)),
+        (F8E4M3, 448.0, 0.125),
+        (BF16, f64::from(half::bf16::MAX), 2f64.powi(-7)),
+    ] {
         push(
             &format!("limits::{ty}"),
-            format!("kernel k(x: tensor<{ty}, [1]>, y: mut tensor<f64, [3]>) grid [1] {{ f(x, y); }}\nfn f<T: float>(x: tensor<T, [1]>, y: mut tensor<f64, [3]>) {{ (y[0], y[1], y[2]) = (T::MAX as f64, T::MIN as f64, T::EPS as f64); }}\n"),
+            format!(
+                "kernel k(x: tensor<{ty}, [1]>, y: mut tensor<f64, [3]>) grid [1] {{ f(x, y); }}\nfn f<T: float>(x: tensor<T, [1]>, y: mut tensor<f64, [3]>) {{ (y[0], y[1], y[2]) = (T::MAX as f64, T::MIN as f64, T::EPS as f64); }}\n"
+            ),
             vec![zeros(ty, &[1]), zeros(F64, &[3])],
             exact(1, vec![Num::Float(max), Num::Float(-max), Num::Float(eps)]),
         );
     }
     for (seed, first) in [(0u64, 0u64), (42, 1000), (0xdead_beef_1234_5678, (1 << 32) - 3)] {
-        let source = format!(
-            "kernel k(y: mut tensor<u32, [4, 7]>, r: mut tensor<u32, [7]>, u: mut tensor<f32, [7]>, n: mut tensor<f32, [7]>, seed: u64, first: i64) grid [1] {{\n    \
+        let source = (
+            "kernel k(y: mut tensor<u32, [4, 7]>, r: mut tensor<u32, [7]>, u: mut tensor<f32, [7]>, n: mut tensor<f32, [7]>, seed: u64, first: i64) grid [1] {\n    \
              let at = first + arange(0, 7);\n    let (a, b, c, d) = philox(seed, at);\n    (y[0, 0..+7], y[1, 0..+7], y[2, 0..+7], y[3, 0..+7]) = (a, b, c, d);\n    \
-             r[0..+7] = randint(seed, at);\n    u[0..+7] = rand(seed, at);\n    n[0..+7] = randn(seed, at);\n}}\n"
-        );
+             r[0..+7] = randint(seed, at);\n    u[0..+7] = rand(seed, at);\n    n[0..+7] = randn(seed, at);\n}\n"
+        ).to_owned();
         let words: Vec<[u32; 4]> = (0..7).map(|i| philox(seed, first + i)).collect();
         let all = (0..28).map(|i| Num::Int(words[i % 7][i / 7].into())).collect();
         let uniform: Vec<f64> = words.iter().map(|w| f64::from(w[0] >> 8) / 16_777_216.0).collect();
@@ -106,7 +129,14 @@ pub fn cases() -> Vec<Case> {
         push(
             &format!("random::{seed:x}"),
             source,
-            vec![zeros(U32, &[4, 7]), zeros(U32, &[7]), zeros(F32, &[7]), zeros(F32, &[7]), Arg::Scalar(U64, Num::Int(seed.into())), Arg::Scalar(I64, Num::Int(first.into()))],
+            vec![
+                zeros(U32, &[4, 7]),
+                zeros(U32, &[7]),
+                zeros(F32, &[7]),
+                zeros(F32, &[7]),
+                Arg::Scalar(U64, Num::Int(seed.into())),
+                Arg::Scalar(I64, Num::Int(first.into())),
+            ],
             vec![
                 (0, all, Bound::Exact),
                 (1, words.iter().map(|w| Num::Int(w[0].into())).collect(), Bound::Exact),

@@ -82,9 +82,10 @@ pub fn cases() -> Vec<Case> {
                 });
                 let args = arguments(ty, name, range);
                 let short = name.rsplit("::").next().unwrap_or(name);
-                let mut case = lanes_case(&format!("math::{short}::{ty}"), frame, &format!("{short}(a)"), &[(ty, args)], ty, bound, &|v| {
-                    Num::Float(reference(v[0].f64()))
-                });
+                let mut case =
+                    lanes_case(&format!("math::{short}::{ty}"), frame, &format!("{short}(a)"), &[(ty, args)], ty, bound, &|v| {
+                        Num::Float(reference(v[0].f64()))
+                    });
                 if name.contains("::") {
                     case.source = format!("use {name};\n{}", case.source);
                 }
@@ -105,16 +106,28 @@ pub fn cases() -> Vec<Case> {
                 exponents.push(Num::Float(random.float(-20.0, 20.0)));
             }
             exponents.truncate(bases.len());
-            list.push(lanes_case(&format!("math::pow::{ty}"), frame, "pow(a, b)", &[(ty, bases), (ty, exponents)], ty, bound, &|v| {
-                Num::Float(libm::pow(v[0].f64(), v[1].f64()))
-            }));
+            list.push(lanes_case(
+                &format!("math::pow::{ty}"),
+                frame,
+                "pow(a, b)",
+                &[(ty, bases), (ty, exponents)],
+                ty,
+                bound,
+                &|v| Num::Float(libm::pow(v[0].f64(), v[1].f64())),
+            ));
         }
         for (name, reference, relative, absolute, (lo, hi)) in FAST {
             let mut random = Random::new(name);
             let args = (0..500).map(|_| Num::Float(random.float(lo, hi))).collect();
-            list.push(lanes_case(&format!("fast::{name}::f32"), frame, &format!("fast::{name}(a)"), &[(F32, args)], F32, Bound::Near { relative, absolute }, &|v| {
-                Num::Float(reference(v[0].f64()))
-            }));
+            list.push(lanes_case(
+                &format!("fast::{name}::f32"),
+                frame,
+                &format!("fast::{name}(a)"),
+                &[(F32, args)],
+                F32,
+                Bound::Near { relative, absolute },
+                &|v| Num::Float(reference(v[0].f64())),
+            ));
         }
     }
     list

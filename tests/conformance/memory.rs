@@ -90,7 +90,17 @@ pub fn cases() -> Vec<Case> {
              y[n..+16].mask(i % 3 != 1) = x[n..+16].mask(i % 2 == 0).or({other});\n}}\n"
         );
         let (a, b) = (numbers(ty, 45), numbers(ty, 50)[5..].to_vec());
-        let out = (0..45).map(|i| if i % 3 == 1 { b[i] } else if i % 2 == 0 { a[i] } else { one }).collect();
+        let out = (0..45)
+            .map(|i| {
+                if i % 3 == 1 {
+                    b[i]
+                } else if i % 2 == 0 {
+                    a[i]
+                } else {
+                    one
+                }
+            })
+            .collect();
         list.push(case(
             format!("memory::mask::{ty}"),
             source,
@@ -105,11 +115,19 @@ pub fn cases() -> Vec<Case> {
                 "kernel k(x: tensor<{ty}, [M, N]>, id: tensor<{id_ty}, [R]>, y: mut tensor<{ty}, [R, N]>) grid [cdiv(R, 4)] {{\n    let r = program_id(0) * 4;\n    \
                  y[r..+4, 0..+16] = x[id[r..+4].or(-1), 0..+16];\n}}\n"
             );
-            let gathered = index.iter().flat_map(|&r| (0..cols as i64).map(move |c| (r, c))).map(|(r, c)| at(r, c).unwrap_or(zero)).collect();
+            let gathered = index
+                .iter()
+                .flat_map(|&r| (0..cols as i64).map(move |c| (r, c)))
+                .map(|(r, c)| at(r, c).unwrap_or(zero))
+                .collect();
             list.push(case(
                 format!("memory::gather_rows::{ty}::{id_ty}"),
                 source,
-                vec![tensor(ty, &[rows, cols], &v, Placement::Dense), tensor(id_ty, &[7], &ids, Placement::Dense), tensor(ty, &[7, cols], &vec![zero; 7 * cols], Placement::Dense)],
+                vec![
+                    tensor(ty, &[rows, cols], &v, Placement::Dense),
+                    tensor(id_ty, &[7], &ids, Placement::Dense),
+                    tensor(ty, &[7, cols], &vec![zero; 7 * cols], Placement::Dense),
+                ],
                 exact(2, gathered),
             ));
             let source = format!(
@@ -126,7 +144,11 @@ pub fn cases() -> Vec<Case> {
             list.push(case(
                 format!("memory::scatter_rows::{ty}::{id_ty}"),
                 source,
-                vec![tensor(ty, &[7, cols], &rows_in, Placement::Dense), tensor(id_ty, &[7], &ids, Placement::Dense), tensor(ty, &[rows, cols], &v, Placement::Dense)],
+                vec![
+                    tensor(ty, &[7, cols], &rows_in, Placement::Dense),
+                    tensor(id_ty, &[7], &ids, Placement::Dense),
+                    tensor(ty, &[rows, cols], &v, Placement::Dense),
+                ],
                 exact(2, scattered),
             ));
         }
@@ -138,7 +160,10 @@ pub fn cases() -> Vec<Case> {
         for (lo, hi) in [(0i64, 11i64), (3, 7), (-4, 5), (8, 30), (7, 3)] {
             let (first, last) = (lo.max(0), hi.min(cols as i64));
             let part = (0..16).map(|i| if first + i < last { at(2, first + i).unwrap_or(zero) } else { zero }).collect();
-            let turned = (0..cols as i64).flat_map(|c| (0..rows as i64).map(move |r| (r, c))).map(|(r, c)| at(r, c).unwrap_or(zero)).collect();
+            let turned = (0..cols as i64)
+                .flat_map(|c| (0..rows as i64).map(move |r| (r, c)))
+                .map(|(r, c)| at(r, c).unwrap_or(zero))
+                .collect();
             list.push(case(
                 format!("memory::view::{ty}::{lo}..{hi}"),
                 source.clone(),
@@ -149,7 +174,10 @@ pub fn cases() -> Vec<Case> {
                     Arg::Scalar(I64, Num::Int(lo.into())),
                     Arg::Scalar(I64, Num::Int(hi.into())),
                 ],
-                vec![Expected { arg: 1, values: part, bound: Bound::Exact }, Expected { arg: 2, values: turned, bound: Bound::Exact }],
+                vec![
+                    Expected { arg: 1, values: part, bound: Bound::Exact },
+                    Expected { arg: 2, values: turned, bound: Bound::Exact },
+                ],
             ));
         }
         // Pointers with masks; a view made from a pointer.
@@ -161,7 +189,11 @@ pub fn cases() -> Vec<Case> {
         list.push(case(
             format!("memory::pointer::{ty}"),
             source,
-            vec![Arg::Pointer(Array::new(ty, &[45], a.iter().copied())), Arg::Pointer(Array::zeros(ty, &[45])), Arg::Scalar(I64, Num::Int(45))],
+            vec![
+                Arg::Pointer(Array::new(ty, &[45], a.iter().copied())),
+                Arg::Pointer(Array::zeros(ty, &[45])),
+                Arg::Scalar(I64, Num::Int(45)),
+            ],
             exact(1, out),
         ));
         let source = format!(
@@ -171,13 +203,18 @@ pub fn cases() -> Vec<Case> {
         list.push(case(
             format!("memory::view_of_pointer::{ty}"),
             source,
-            vec![Arg::Pointer(Array::new(ty, &[12], a[..12].iter().copied())), tensor(ty, &[3, 4], &[zero; 12], Placement::Dense)],
+            vec![
+                Arg::Pointer(Array::new(ty, &[12], a[..12].iter().copied())),
+                tensor(ty, &[3, 4], &[zero; 12], Placement::Dense),
+            ],
             exact(1, out),
         ));
         // A broadcast dimension: stride 0.
         let row = numbers(ty, 9);
         let repeated: Vec<Num> = (0..45).map(|i| row[i % 9]).collect();
-        let source = format!("kernel k(x: tensor<{ty}, [M, N]>, y: mut tensor<{ty}, [M, N]>) grid [1] {{ y[0..+8, 0..+16] = x[0..+8, 0..+16]; }}\n");
+        let source = format!(
+            "kernel k(x: tensor<{ty}, [M, N]>, y: mut tensor<{ty}, [M, N]>) grid [1] {{ y[0..+8, 0..+16] = x[0..+8, 0..+16]; }}\n"
+        );
         list.push(case(
             format!("memory::stride0::{ty}"),
             source,
@@ -196,7 +233,10 @@ pub fn cases() -> Vec<Case> {
         exact(1, v.clone()),
     ));
     let source = "kernel k(x: tensor<i32, [A, B, C]>, y: mut tensor<i32, [3, 2]>) grid [1] {\n    let i = arange(0, 3);\n    y[0..+3, 0..+2] = x[i - 1, 0..+2, i];\n}\n";
-    let out = (0..6).map(|n| (n / 2, n % 2)).map(|(i, b)| if i == 0 { Num::Int(0) } else { Num::Int((i - 1) * 12 + b * 4 + i) }).collect();
+    let out = (0..6)
+        .map(|n| (n / 2, n % 2))
+        .map(|(i, b)| if i == 0 { Num::Int(0) } else { Num::Int((i - 1) * 12 + b * 4 + i) })
+        .collect();
     list.push(case(
         "memory::gather_around_span".into(),
         source.into(),

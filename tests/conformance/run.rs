@@ -47,8 +47,8 @@ fn place(array: &Array, placement: Placement) -> Result<AnyTensor, String> {
 /// The diagnostics, or the first lanes that differ.
 pub fn check(case: &Case) -> Result<(), String> {
     let with_source = |e: String| format!("{e}\n--- source\n{}", case.source);
-    let program =
-        Program::from_source_with("case.kiln", &case.source, ProgramOptions::without_cache()).map_err(|e| with_source(e.to_string()))?;
+    let program = Program::from_source_with("case.kiln", &case.source, ProgramOptions::without_cache())
+        .map_err(|e| with_source(e.to_string()))?;
     let kernel = program.kernel("k").map_err(|e| with_source(e.to_string()))?;
     let tensors: Vec<Option<AnyTensor>> = case
         .args
@@ -87,7 +87,8 @@ pub fn check(case: &Case) -> Result<(), String> {
             .enumerate()
             .filter_map(|(i, &exact)| {
                 let got: Num = decode(ty, &bytes[i * width..][..width]);
-                mismatch(ty, got, exact, expected.bound).map(|why| format!("  argument {} element {i}{}: {why}", expected.arg, inputs_at(case, i)))
+                mismatch(ty, got, exact, expected.bound)
+                    .map(|why| format!("  argument {} element {i}{}: {why}", expected.arg, inputs_at(case, i)))
             })
             .collect();
         if !wrong.is_empty() {

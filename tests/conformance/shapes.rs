@@ -49,16 +49,47 @@ pub fn cases() -> Vec<Case> {
         add("none", "reshape(x[:, None, :, :], [3, 5, 7])", &[3, 5, 7], v.clone());
         add("expand", "expand(x[:, None, :, 0], [3, 4, 5])", &[3, 4, 5], pick(&v, &s, &[3, 4, 5], &|i| vec![i[0], i[2], 0]));
         add("cat", "cat(x, x, axis = 1)", &[3, 10, 7], pick(&v, &s, &[3, 10, 7], &|i| vec![i[0], i[1] % 5, i[2]]));
-        add("join", "join(x, flip(x, axis = 0))", &[3, 5, 7, 2], pick(&v, &s, &[3, 5, 7, 2], &|i| vec![if i[3] == 0 { i[0] } else { 2 - i[0] }, i[1], i[2]]));
-        add("interleave", "interleave(x, flip(x, axis = 0))", &[3, 5, 14], pick(&v, &s, &[3, 5, 14], &|i| vec![if i[2] % 2 == 0 { i[0] } else { 2 - i[0] }, i[1], i[2] / 2]));
-        add("interleave_axis", "interleave(x, x, axis = 0)", &[6, 5, 7], pick(&v, &s, &[6, 5, 7], &|i| vec![i[0] / 2, i[1], i[2]]));
+        add(
+            "join",
+            "join(x, flip(x, axis = 0))",
+            &[3, 5, 7, 2],
+            pick(&v, &s, &[3, 5, 7, 2], &|i| vec![if i[3] == 0 { i[0] } else { 2 - i[0] }, i[1], i[2]]),
+        );
+        add(
+            "interleave",
+            "interleave(x, flip(x, axis = 0))",
+            &[3, 5, 14],
+            pick(&v, &s, &[3, 5, 14], &|i| vec![if i[2] % 2 == 0 { i[0] } else { 2 - i[0] }, i[1], i[2] / 2]),
+        );
+        add(
+            "interleave_axis",
+            "interleave(x, x, axis = 0)",
+            &[6, 5, 7],
+            pick(&v, &s, &[6, 5, 7], &|i| vec![i[0] / 2, i[1], i[2]]),
+        );
         let m = numbers(ty, 12);
         let matrix = [(ty, vec![3, 4], m.clone())];
-        list.push(tile_case(format!("shape::trans::{ty}"), "trans(x)", &matrix, ty, &[4, 3], pick(&m, &[3, 4], &[4, 3], &|i| vec![i[1], i[0]]), Bound::Exact));
+        list.push(tile_case(
+            format!("shape::trans::{ty}"),
+            "trans(x)",
+            &matrix,
+            ty,
+            &[4, 3],
+            pick(&m, &[3, 4], &[4, 3], &|i| vec![i[1], i[0]]),
+            Bound::Exact,
+        ));
         let pairs = numbers(ty, 10);
         for (name, which) in [("first", 0), ("second", 1)] {
             let values = (0..5).map(|i| pairs[2 * i + which]).collect();
-            let mut case = tile_case(format!("shape::split_{name}::{ty}"), name, &[(ty, vec![5, 2], pairs.clone())], ty, &[5], values, Bound::Exact);
+            let mut case = tile_case(
+                format!("shape::split_{name}::{ty}"),
+                name,
+                &[(ty, vec![5, 2], pairs.clone())],
+                ty,
+                &[5],
+                values,
+                Bound::Exact,
+            );
             case.source = case.source.replace("    y[", "    let (first, second) = split(x);\n    y[");
             list.push(case);
         }
@@ -76,11 +107,37 @@ pub fn cases() -> Vec<Case> {
         if ty != Bool {
             let seven = if ty.is_float() { Num::Float(7.0) } else { Num::Int(7) };
             let zero = if ty.is_float() { Num::Float(0.0) } else { Num::Int(0) };
-            list.push(tile_case(format!("shape::full::{ty}"), &format!("full([3, 2], 7 as {ty})"), &matrix, ty, &[3, 2], vec![seven; 6], Bound::Exact));
-            list.push(tile_case(format!("shape::zeros::{ty}"), &format!("zeros::<{ty}>([5])"), &matrix, ty, &[5], vec![zero; 5], Bound::Exact));
-            let counted = (0..11).map(|i| if ty.is_float() { Num::Float(f64::from(i) + 2.0) } else { Num::Int(i128::from(i) + 2) }).collect::<Vec<_>>();
+            list.push(tile_case(
+                format!("shape::full::{ty}"),
+                &format!("full([3, 2], 7 as {ty})"),
+                &matrix,
+                ty,
+                &[3, 2],
+                vec![seven; 6],
+                Bound::Exact,
+            ));
+            list.push(tile_case(
+                format!("shape::zeros::{ty}"),
+                &format!("zeros::<{ty}>([5])"),
+                &matrix,
+                ty,
+                &[5],
+                vec![zero; 5],
+                Bound::Exact,
+            ));
+            let counted = (0..11)
+                .map(|i| if ty.is_float() { Num::Float(f64::from(i) + 2.0) } else { Num::Int(i128::from(i) + 2) })
+                .collect::<Vec<_>>();
             let counted = held(ty, &counted);
-            list.push(tile_case(format!("shape::arange::{ty}"), &format!("arange(2, 13) as {ty}"), &matrix, ty, &[11], counted, Bound::Exact));
+            list.push(tile_case(
+                format!("shape::arange::{ty}"),
+                &format!("arange(2, 13) as {ty}"),
+                &matrix,
+                ty,
+                &[11],
+                counted,
+                Bound::Exact,
+            ));
         }
     }
     list

@@ -26,7 +26,12 @@ fn parse_line(text: &str) -> Result<Line, String> {
     let (name, ty) = head.split_once(':').ok_or_else(bad)?;
     let (ty, shape) = match ty.split_once('[') {
         Some((ty, shape)) => {
-            let shape = shape.trim().trim_end_matches(']').split(',').map(|d| d.trim().parse().map_err(|_| bad())).collect::<Result<Vec<usize>, _>>()?;
+            let shape = shape
+                .trim()
+                .trim_end_matches(']')
+                .split(',')
+                .map(|d| d.trim().parse().map_err(|_| bad()))
+                .collect::<Result<Vec<usize>, _>>()?;
             (ty, Some(shape))
         }
         None => (ty, None),
@@ -34,7 +39,11 @@ fn parse_line(text: &str) -> Result<Line, String> {
     let ty = ScalarType::from_name(ty.trim()).ok_or_else(bad)?;
     let count = shape.iter().flatten().product::<usize>();
     let number = |word: &str| -> Result<Num, String> {
-        if ty.is_float() { word.parse().map(Num::Float).map_err(|_| bad()) } else { word.parse().map(Num::Int).map_err(|_| bad()) }
+        if ty.is_float() {
+            word.parse().map(Num::Float).map_err(|_| bad())
+        } else {
+            word.parse().map(Num::Int).map_err(|_| bad())
+        }
     };
     let values: Vec<Num> = match values.trim() {
         "zeros" => vec![if ty.is_float() { Num::Float(0.0) } else { Num::Int(0) }; count],
@@ -48,7 +57,9 @@ fn parse_line(text: &str) -> Result<Line, String> {
 
 fn run(source: &str) -> Result<(), String> {
     let program = Program::from_source_with("block.kiln", source, ProgramOptions::without_cache()).map_err(|e| e.to_string())?;
-    let lines = |mark: &str| -> Result<Vec<Line>, String> { source.lines().filter_map(|l| l.strip_prefix(mark)).map(parse_line).collect() };
+    let lines = |mark: &str| -> Result<Vec<Line>, String> {
+        source.lines().filter_map(|l| l.strip_prefix(mark)).map(parse_line).collect()
+    };
     let (inputs, outputs) = (lines("// in ")?, lines("// out ")?);
     if outputs.is_empty() {
         return Ok(());
@@ -70,7 +81,8 @@ fn run(source: &str) -> Result<(), String> {
     let mut launch = kernel.on(&device);
     let signature = kernel.signature().clone();
     for (name, tensor) in &mut held {
-        let param = signature.params.iter().find(|p| p.name == *name).ok_or_else(|| format!("the kernel has no parameter `{name}`"))?;
+        let param =
+            signature.params.iter().find(|p| p.name == *name).ok_or_else(|| format!("the kernel has no parameter `{name}`"))?;
         if let kiln_ir::signature::ParamKind::Ptr { .. } = param.kind {
             let pointee = tensor.scalar_type().ok_or("pointers to pointers are not for this test")?;
             launch = launch.named(name, Arg::Pointer { pointee, address: tensor.address() });

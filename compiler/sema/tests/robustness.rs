@@ -63,10 +63,9 @@ fn run(text: &str) {
     let (program, _) = Program::load(&mut sources, root, &NoFiles);
     let accepted = !program.check().has_errors();
     for signature in program.kernels() {
-        let mut assumptions = Assumptions::default();
-        assumptions.dims = signature.dims.iter().map(|d| (d.clone(), 64)).collect();
-        let mut options = LaunchOptions::default();
-        options.consts = signature.const_params.iter().filter(|c| c.default.is_none()).map(|c| (c.name.clone(), 16)).collect();
+        let assumptions = Assumptions { dims: signature.dims.iter().map(|d| (d.clone(), 64)).collect(), ..Default::default() };
+        let without_default = signature.const_params.iter().filter(|c| c.default.is_none());
+        let options = LaunchOptions { consts: without_default.map(|c| (c.name.clone(), 16)).collect(), ..Default::default() };
         let Ok(spec) = signature.assume(&assumptions, &options) else { continue };
         // What is accepted must be right; refusing is fine.
         if let Ok((module, _)) = program.instantiate(&signature.name, &spec)

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// From an index of a view to the index of its parent.
+type IndexMap = Box<dyn Fn(&[i64]) -> Vec<i64>>;
+
 fn counting(dims: &[i64]) -> Tensor<i32> {
     Tensor::from_fn(dims, |i| i as i32).unwrap()
 }
@@ -97,7 +100,7 @@ proptest! {
                 all
             };
             let old = shape.clone();
-            let source: Box<dyn Fn(&[i64]) -> Vec<i64>> = match kind {
+            let source: IndexMap = match kind {
                 0 => {
                     let start = amount % (old[axis] + 1);
                     view = view.slice(axis, start..).unwrap();

@@ -44,7 +44,17 @@ impl Emitter<'_> {
         self.write_tile(&a_tile, a, |e, spread, r| {
             let transposed: Shape = a_shape[..rank - 2].iter().copied().chain([k, m]).collect();
             Ok(e.flatten_with(&transposed, |e, d| {
-                e.coord(spread, r, if d == rank - 2 { rank - 1 } else if d == rank - 1 { rank - 2 } else { d })
+                e.coord(
+                    spread,
+                    r,
+                    if d == rank - 2 {
+                        rank - 1
+                    } else if d == rank - 1 {
+                        rank - 2
+                    } else {
+                        d
+                    },
+                )
             }))
         })?;
         self.write_tile(&b_tile, b, |e, spread, r| Ok(e.flat_index(spread, r, &b_shape)))?;

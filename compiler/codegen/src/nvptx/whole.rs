@@ -96,14 +96,7 @@ impl Emitter<'_> {
     }
 
     /// For each register, how many elements of its row come before it.
-    fn ranks(
-        &mut self,
-        keys: Value,
-        spread: &Spread,
-        tile: &SharedTile,
-        row: &RowOf,
-        descending: bool,
-    ) -> Result<Vec<Val>> {
+    fn ranks(&mut self, keys: Value, spread: &Spread, tile: &SharedTile, row: &RowOf, descending: bool) -> Result<Vec<Val>> {
         let elem = tile.elem.scalar().ok_or_else(|| internal("a sort of pointers"))?;
         let regs = self.regs(keys);
         let own: Vec<(Val, Val)> = (0..regs.len() as u32)

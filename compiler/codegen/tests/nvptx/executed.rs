@@ -98,12 +98,10 @@ pub fn on_emulator(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]) -
         GridMapping::Direct => [grid[0], grid[1], 1],
         GridMapping::Linear => [grid[0] * grid[1], 1, 1],
     };
-    let launch =
-        Launch { grid, block: [32 * artifact.num_warps, 1, 1], cluster: None, smem: artifact.shared_bytes, params };
+    let launch = Launch { grid, block: [32 * artifact.num_warps, 1, 1], cluster: None, smem: artifact.shared_bytes, params };
     let options = Options { schedule: Schedule::Random(7), deterministic: true, ..Options::default() };
-    let report = machine
-        .launch(module, &artifact.name, &launch, &options)
-        .unwrap_or_else(|e| panic!("{e}\n{text}\n{}", artifact.ptx));
+    let report =
+        machine.launch(module, &artifact.name, &launch, &options).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", artifact.ptx));
     let read = tensors.into_iter().flatten().map(|(at, len)| machine.read::<u8>(at, len).expect("memory")).collect();
     (read, report)
 }
@@ -208,7 +206,13 @@ fn first_kernels() {
             agree(&text, "sm_90a", [rows as u32, 1], &inputs, "f32", 1e-6);
         }
     }
-    let inputs = [tensor("f16", &[3, 1024], 6), tensor("f16", &[1024], 7), tensor("f16", &[1024], 8), tensor("f16", &[3, 1024], 9), f32_bits(1e-5)];
+    let inputs = [
+        tensor("f16", &[3, 1024], 6),
+        tensor("f16", &[1024], 7),
+        tensor("f16", &[1024], 8),
+        tensor("f16", &[3, 1024], 9),
+        f32_bits(1e-5),
+    ];
     agree(&kernel("layer_norm"), "sm_80", [3, 1], &inputs, "f16", 2e-3);
     // Rows and columns that the tiles overlap.
     let inputs = [tensor("bf16", &[13, 496], 10), tensor("bf16", &[496], 11), tensor("bf16", &[13, 496], 12), f32_bits(1e-5)];
@@ -224,7 +228,13 @@ fn operators() {
         let text = whole_language::operators_of(elem);
         for n in [256, 200] {
             // Divisions and roots leave the ranges of f16, so compare loosely there: each operator is exact or nearly so.
-            let tolerance = match *elem { "f16" => 4e-3, "bf16" => 3e-2, "f32" => 1e-5, "f64" => 1e-12, _ => 0.0 };
+            let tolerance = match *elem {
+                "f16" => 4e-3,
+                "bf16" => 3e-2,
+                "f32" => 1e-5,
+                "f64" => 1e-12,
+                _ => 0.0,
+            };
             agree(&text, "sm_80", [1, 1], &[tensor(elem, &[n], 20), tensor(elem, &[256], 21)], elem, tolerance);
         }
     }
@@ -303,10 +313,6 @@ fn control_flow() {
 fn gathers() {
     let rows = 23i64;
     let index: Vec<u8> = (0..32i64).flat_map(|i| ((i * 7) % (rows + 3) - 1).to_le_bytes()).collect();
-    let inputs = [
-        tensor("f32", &[4, rows, 64], 80),
-        Input::Tensor(index, vec![32], vec![1]),
-        tensor("f32", &[32, 64], 81),
-    ];
+    let inputs = [tensor("f32", &[4, rows, 64], 80), Input::Tensor(index, vec![32], vec![1]), tensor("f32", &[32, 64], 81)];
     agree(&whole_language::gathers_of(), "sm_80", [1, 2], &inputs, "f32", 0.0);
 }

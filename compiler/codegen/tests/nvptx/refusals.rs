@@ -27,10 +27,9 @@ fn one(elem: &str, line: &str) -> String {
 
 #[test]
 fn operations() {
-    for (elem, line, name) in [
-        ("f32", "v3: tile<f32, [32, 32]> = rem v2, v2", "`%` on f32"),
-        ("f32", "print \"{}\" [v2]", "`print`"),
-    ] {
+    for (elem, line, name) in
+        [("f32", "v3: tile<f32, [32, 32]> = rem v2, v2", "`%` on f32"), ("f32", "print \"{}\" [v2]", "`print`")]
+    {
         let (code, message, place) = refused(&one(elem, line), "sm_90a");
         assert_eq!(code, "K0901", "{message}");
         assert!(message.contains(name), "{message}");

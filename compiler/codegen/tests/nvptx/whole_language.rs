@@ -47,8 +47,7 @@ pub const INTS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64
 pub fn operators_of(elem: &str) -> String {
     let tile = format!("tile<{elem}, [256]>");
     let float = FLOATS.contains(&elem);
-    let unary: &[&str] =
-        if float { &["neg", "abs", "floor", "ceil", "round", "trunc", "sqrt"] } else { &["neg", "not", "abs"] };
+    let unary: &[&str] = if float { &["neg", "abs", "floor", "ceil", "round", "trunc", "sqrt"] } else { &["neg", "not", "abs"] };
     let binary: &[&str] = if float {
         &["add", "sub", "mul", "div", "min", "max", "fmin", "fmax"]
     } else {
@@ -287,8 +286,11 @@ pub fn dots_of() -> Vec<(String, &'static str, [Vec<i64>; 3], &'static str)> {
     kernels
 }
 
+/// Source, then name and extents of the operand and of the result.
+pub type Whole = (String, &'static str, Vec<i64>, &'static str, Vec<i64>);
+
 /// Sorts, top-k and counts: (kernel, element type, extents of the operand, type and extents of the result).
-pub fn wholes_of() -> Vec<(String, &'static str, Vec<i64>, &'static str, Vec<i64>)> {
+pub fn wholes_of() -> Vec<Whole> {
     let mut kernels = Vec::new();
     for descending in ["", " descending"] {
         let body = format!("v20: tile<f32, [12, 70]> = sort [v10] axis 1{descending}");

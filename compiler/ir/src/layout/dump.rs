@@ -54,9 +54,7 @@ mod tests {
         let mut func = Function::new("k", true);
         let body = func.body;
         let mut b = Builder::new(&mut func, body);
-        let tile = |layout: crate::layout::Layout| {
-            Type::tile(ScalarType::F32, &[16, 16]).with_layout(Some(layout.intern()))
-        };
+        let tile = |layout: crate::layout::Layout| Type::tile(ScalarType::F32, &[16, 16]).with_layout(Some(layout.intern()));
         b.zero(tile(mma_operand_a([16, 16], 2, [1, 1])));
         b.zero(tile(mma_accumulator([16, 16], [1, 1])));
         b.zero(tile(mma_operand_a([16, 16], 2, [1, 1])));

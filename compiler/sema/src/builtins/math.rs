@@ -189,10 +189,10 @@ fn cdiv<'p>(el: &mut Elab<'p>, args: &Args<'p>) -> R<Val<'p>> {
     let (a, b) = (args.operand_of(el, "a", Kinds::INTEGER), args.operand_of(el, "b", Kinds::INTEGER));
     let (a, b) = (a?, b?);
     let (x, y, shape) = pair(el, &a, &b, "`cdiv`")?;
-    if let (Some(p), Some(q), true) = (x.num(), y.num(), shape.is_scalar()) {
-        if let Ok(n) = Num::op(NumOp::Cdiv, p, q) {
-            return Ok(Val::Tile(TileVal::constant(x.ty.elem, Konst::Int(n))));
-        }
+    if let (Some(p), Some(q), true) = (x.num(), y.num(), shape.is_scalar())
+        && let Ok(n) = Num::op(NumOp::Cdiv, p, q)
+    {
+        return Ok(Val::Tile(TileVal::constant(x.ty.elem, Konst::Int(n))));
     }
     let (x, y) = (el.settle(&x), el.settle(&y));
     let (x, y) = (el.broadcast_to(&x, &shape), el.broadcast_to(&y, &shape));

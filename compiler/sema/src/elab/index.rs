@@ -47,7 +47,7 @@ impl<'p> Elab<'p> {
             }
             _ => {
                 let tile = self.tile(e)?;
-                self.to_index(&tile, e.span)
+                self.make_index(&tile, e.span)
             }
         }
     }

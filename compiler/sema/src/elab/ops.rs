@@ -119,7 +119,7 @@ impl<'p> Elab<'p> {
             return tile.clone();
         }
         let ty = TileTy::new(tile.ty.elem, shape.clone());
-        let scalar_const = tile.is_scalar().then(|| tile.konst.as_ref()).flatten().and_then(|k| {
+        let scalar_const = tile.is_scalar().then_some(tile.konst.as_ref()).flatten().and_then(|k| {
             let settled = ty.elem.scalar().map(|s| ty.with_elem(s.defaulted()))?;
             Some((self.ir_const(k, &settled)?, settled))
         });
@@ -401,7 +401,7 @@ impl<'p> Elab<'p> {
             }
         };
         let shape = self.unify_shapes(a, b, "pointer arithmetic")?;
-        let mut offset = self.to_index(&offset.tile, offset.span)?;
+        let mut offset = self.make_index(&offset.tile, offset.span)?;
         if op == BinaryOp::Sub {
             offset = self.negate(&offset, b.span)?;
         }
@@ -420,7 +420,7 @@ impl<'p> Elab<'p> {
     ///
     /// # Errors
     /// Reported: not an integer.
-    pub fn to_index(&mut self, tile: &TileVal, span: Span) -> R<TileVal> {
+    pub fn make_index(&mut self, tile: &TileVal, span: Span) -> R<TileVal> {
         let ok = matches!(tile.ty.elem, Elem::Scalar(s) if s.kinds().within(Kinds::INTEGER));
         if !ok {
             return Err(self.report(
