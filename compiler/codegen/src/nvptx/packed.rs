@@ -151,7 +151,9 @@ impl Emitter<'_> {
         let mut args = self.pack(values, &words);
         let mut constraints = vec![words.constraint.to_string(); words.count];
         args.push(address);
-        constraints.push("l".to_owned());
+        // Shared addresses are 32 bits (`nvptx-short-ptr`); a conversion stores only what this lane owns.
+        let (space, constraint) = if address.ty == Ty::Shared { ("shared", "r") } else { ("global", "l") };
+        constraints.push(constraint.to_owned());
         let mut text = String::new();
         if !predicate.is_true() {
             text.push_str(&format!("@${} ", words.count + 1));
@@ -161,7 +163,7 @@ impl Emitter<'_> {
         let list = list_of(words.count, 0);
         let vector = vector_suffix(words.count);
         let qualifiers = hints.qualifiers(false);
-        text.push_str(&format!("st.global{qualifiers}{vector}.{} [${}], {list};", words.ptx, words.count));
+        text.push_str(&format!("st.{space}{qualifiers}{vector}.{} [${}], {list};", words.ptx, words.count));
         self.w.asm(&[], Asm::Memory, &text, &constraints.join(","), &args);
     }
 

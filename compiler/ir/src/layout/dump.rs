@@ -54,17 +54,19 @@ mod tests {
         let mut func = Function::new("k", true);
         let body = func.body;
         let mut b = Builder::new(&mut func, body);
-        let tile = |layout: crate::layout::Layout| Type::tile(ScalarType::F32, &[16, 16]).with_layout(Some(layout.intern()));
-        b.zero(tile(mma_operand_a([16, 16], 2, [1, 1])));
-        b.zero(tile(mma_accumulator([16, 16], [1, 1])));
-        b.zero(tile(mma_operand_a([16, 16], 2, [1, 1])));
+        // On 16 x 16 the operand and the accumulator are one map: the accumulator is given another extent.
+        let tile =
+            |shape: &[u32], layout: crate::layout::Layout| Type::tile(ScalarType::F32, shape).with_layout(Some(layout.intern()));
+        b.zero(tile(&[16, 16], mma_operand_a([16, 16], 2, [1, 1])));
+        b.zero(tile(&[16, 8], mma_accumulator([16, 8], [1, 1])));
+        b.zero(tile(&[16, 16], mma_operand_a([16, 16], 2, [1, 1])));
         b.yield_(&[]);
         let mut module = Module::default();
         module.funcs.push(func);
         let text = dump(&module);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("; #layout0 = {}", mma_operand_a([16, 16], 2, [1, 1])));
-        assert_eq!(lines[1], format!("; #layout1 = {}", mma_accumulator([16, 16], [1, 1])));
+        assert_eq!(lines[1], format!("; #layout1 = {}", mma_accumulator([16, 8], [1, 1])));
         assert!(lines[3].contains("#layout0") && lines[4].contains("#layout1") && lines[5].contains("#layout0"), "{text}");
     }
 }
