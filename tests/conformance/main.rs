@@ -14,7 +14,7 @@ mod reductions;
 mod run;
 mod shapes;
 
-use kiln_tests::case::Case;
+use kiln_tests::case::{Case, Settings};
 use libtest_mimic::{Arguments, Trial};
 
 /// Every case.
@@ -34,13 +34,18 @@ fn table() -> Vec<Case> {
     families.into_iter().flat_map(|family| family()).collect()
 }
 
+/// Compiles and runs the case, whose kernel is called `k`.
+fn check(case: &Case) -> Result<(), String> {
+    run::check_kernel(case, "k", &Settings::default()).map_err(|e| format!("{e}\n--- source\n{}", case.source))
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let trials = table()
         .into_iter()
         .map(|case| {
             let name = case.name.clone();
-            Trial::test(name, move || run::check(&case).map_err(Into::into))
+            Trial::test(name, move || check(&case).map_err(Into::into))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -1,10 +1,10 @@
-//! Runs a case on a device and compares what it left with what it should have.
+//! Runs a case on a device and compares what it left with what it should have. Both the conformance table and the language cases are run by this.
 
 use std::sync::LazyLock;
 
 use kiln::{AnyTensor, Arg as LaunchArg, Device, Program, ProgramOptions};
 use kiln_tests::array::{Array, mismatch};
-use kiln_tests::case::{Arg, Case, Placement};
+use kiln_tests::case::{Arg, Case, Placement, Settings};
 use kiln_tests::scalar::{Num, decode};
 
 /// The device of the whole run: `KILN_DEVICE`, else the CPU.
@@ -13,12 +13,30 @@ static DEVICE: LazyLock<Device> = LazyLock::new(|| match std::env::var("KILN_DEV
     Err(_) => Device::cpu().expect("a CPU"),
 });
 
+/// What a launch needs of one argument.
+enum Placed {
+    /// Scalars and absent arguments have no memory.
+    None,
+    /// A tensor, and the buffer around it where that is guarded.
+    Tensor { tensor: AnyTensor, around: Option<AnyTensor> },
+    /// Tensors, and the tensor of pointers to them.
+    Pointers { targets: Vec<AnyTensor>, table: AnyTensor },
+}
+
+/// What fills the border of guarded tensors.
+const GUARD: u8 = 0xA5;
+
+fn text(e: kiln::TensorError) -> String {
+    e.to_string()
+}
+
 /// A tensor that holds `array` with the strides that `placement` asks for.
-fn place(array: &Array, placement: Placement) -> Result<AnyTensor, String> {
+fn place(array: &Array, placement: Placement) -> Result<Placed, String> {
     let dims: Vec<i64> = array.shape.iter().map(|&d| d as i64).collect();
-    let text = |e: kiln::TensorError| e.to_string();
+    let dense = |dims: &[i64], bytes: &[u8]| AnyTensor::from_bytes(array.ty, dims, bytes).map_err(text);
+    let mut around = None;
     let tensor = match placement {
-        Placement::Dense => return AnyTensor::from_bytes(array.ty, &dims, &array.bytes).map_err(text),
+        Placement::Dense => return Ok(Placed::Tensor { tensor: dense(&dims, &array.bytes)?, around }),
         Placement::Transposed => {
             let turned: Vec<i64> = dims.iter().rev().copied().collect();
             let order: Vec<usize> = (0..dims.len()).rev().collect();
@@ -34,53 +52,99 @@ fn place(array: &Array, placement: Placement) -> Result<AnyTensor, String> {
             let slice: usize = array.shape[1..].iter().product::<usize>() * array.ty.bytes() as usize;
             let mut one = dims.clone();
             one[0] = 1;
-            return AnyTensor::from_bytes(array.ty, &one, &array.bytes[..slice]).and_then(|t| t.broadcast(&dims)).map_err(text);
+            let tensor = dense(&one, &array.bytes[..slice])?.broadcast(&dims).map_err(text)?;
+            return Ok(Placed::Tensor { tensor, around });
+        }
+        Placement::Guarded => {
+            let wide: Vec<i64> = dims.iter().map(|d| d + 2).collect();
+            let count = wide.iter().product::<i64>() as usize * array.ty.bytes() as usize;
+            let whole = dense(&wide, &vec![GUARD; count])?;
+            let mut part = whole.clone();
+            for (axis, &d) in dims.iter().enumerate() {
+                part = part.slice(axis, 1..1 + d).map_err(text)?;
+            }
+            around = Some(whole);
+            part
         }
     };
     tensor.copy_from_bytes(&array.bytes).map_err(text)?;
-    Ok(tensor)
+    Ok(Placed::Tensor { tensor, around })
 }
 
-/// Compiles and runs the case.
+fn place_arg(arg: &Arg) -> Result<Placed, String> {
+    match arg {
+        Arg::Tensor { array, placement } => place(array, *placement),
+        Arg::Pointer(array) => place(array, Placement::Dense),
+        Arg::Pointers { arrays, mutable } => {
+            let dims = |a: &Array| a.shape.iter().map(|&d| d as i64).collect::<Vec<i64>>();
+            let targets = arrays
+                .iter()
+                .map(|a| AnyTensor::from_bytes(a.ty, &dims(a), &a.bytes).map_err(text))
+                .collect::<Result<Vec<_>, _>>()?;
+            let addresses: Vec<u64> = targets.iter().map(AnyTensor::address).collect();
+            // SAFETY: the targets live as long as the table, and the kernels of the tables stay within them.
+            let table = unsafe { AnyTensor::from_addresses(arrays[0].ty, *mutable, &addresses) };
+            Ok(Placed::Pointers { targets, table })
+        }
+        Arg::Scalar(..) | Arg::Absent => Ok(Placed::None),
+    }
+}
+
+/// Compiles and runs one kernel of a file, the case's source.
 ///
 /// # Errors
 /// The diagnostics, or the first lanes that differ.
-pub fn check(case: &Case) -> Result<(), String> {
-    let with_source = |e: String| format!("{e}\n--- source\n{}", case.source);
-    let program = Program::from_source_with("case.kiln", &case.source, ProgramOptions::without_cache())
-        .map_err(|e| with_source(e.to_string()))?;
-    let kernel = program.kernel("k").map_err(|e| with_source(e.to_string()))?;
-    let tensors: Vec<Option<AnyTensor>> = case
-        .args
+pub fn check_kernel(case: &Case, kernel: &str, settings: &Settings) -> Result<(), String> {
+    let program =
+        Program::from_source_with("case.kiln", &case.source, ProgramOptions::without_cache()).map_err(|e| e.to_string())?;
+    let mut kernel = program.kernel(kernel).map_err(|e| e.to_string())?;
+    for (name, value) in &settings.consts {
+        kernel = kernel.constant(name, *value);
+    }
+    for (name, path) in &settings.fns {
+        kernel = kernel.function(name, path);
+    }
+    let placed: Vec<Placed> = case.args.iter().map(place_arg).collect::<Result<_, _>>()?;
+    // Handles of the launch; they share memory with those that are read afterwards.
+    let mut written: Vec<Option<AnyTensor>> = placed
         .iter()
-        .map(|arg| match arg {
-            Arg::Tensor { array, placement } => place(array, *placement).map(Some),
-            Arg::Pointer(array) => place(array, Placement::Dense).map(Some),
-            Arg::Scalar(..) | Arg::Absent => Ok(None),
+        .map(|p| match p {
+            Placed::None => None,
+            Placed::Tensor { tensor, .. } => Some(tensor.clone()),
+            Placed::Pointers { table, .. } => Some(table.clone()),
         })
-        .collect::<Result<_, _>>()?;
-    let mut written: Vec<Option<AnyTensor>> = tensors.clone();
+        .collect();
     let mut launch = kernel.on(&DEVICE);
     for (arg, tensor) in case.args.iter().zip(&mut written) {
         launch = match (arg, tensor) {
             // A repeated tensor is an input: it may not be written.
             (Arg::Tensor { placement: Placement::Repeated, .. }, Some(tensor)) => launch.arg(&*tensor),
-            (Arg::Tensor { .. }, Some(tensor)) => launch.arg(tensor),
+            (Arg::Tensor { .. } | Arg::Pointers { .. }, Some(tensor)) => launch.arg(tensor),
             (Arg::Pointer(_), Some(tensor)) => {
                 let ty = tensor.scalar_type().expect("tests point to scalars");
-                // SAFETY: the tensor outlives the launch, nothing else uses it meanwhile, and the kernels of the table stay within it.
+                // SAFETY: the tensor outlives the launch, nothing else uses it meanwhile, and the kernels of the tables stay within it.
                 unsafe { launch.pointer(ty, tensor.address()) }
             }
             (Arg::Scalar(ty, value), _) => launch.arg(LaunchArg::Number((*value).into(), Some(*ty))),
             (_, _) => launch.arg(LaunchArg::Absent),
         };
     }
-    launch.run().map_err(|e| with_source(e.to_string()))?;
+    launch.run().map_err(|e| e.to_string())?;
     for expected in &case.expected {
-        let Some(tensor) = &tensors[expected.arg] else { return Err("an expectation of what is no tensor".into()) };
-        let bytes = tensor.to_bytes().map_err(|e| e.to_string())?;
-        let ty = tensor.scalar_type().expect("tests hold scalars");
+        let (ty, bytes) = match &placed[expected.arg] {
+            Placed::None => return Err("an expectation of what is no tensor".into()),
+            Placed::Tensor { tensor, .. } => {
+                (tensor.scalar_type().expect("tests hold scalars"), tensor.to_bytes().map_err(text)?)
+            }
+            Placed::Pointers { targets, .. } => {
+                let parts = targets.iter().map(AnyTensor::to_bytes).collect::<Result<Vec<_>, _>>().map_err(text)?;
+                (targets[0].scalar_type().expect("tests point to scalars"), parts.concat())
+            }
+        };
         let width = ty.bytes() as usize;
+        if bytes.len() != expected.values.len() * width {
+            return Err(format!("argument {}: {} bytes, {} expected values", expected.arg, bytes.len(), expected.values.len()));
+        }
         let wrong: Vec<String> = expected
             .values
             .iter()
@@ -93,7 +157,15 @@ pub fn check(case: &Case) -> Result<(), String> {
             .collect();
         if !wrong.is_empty() {
             let shown = wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
-            return Err(with_source(format!("{} of {} elements differ:\n{shown}", wrong.len(), expected.values.len())));
+            return Err(format!("{} of {} elements differ:\n{shown}", wrong.len(), expected.values.len()));
+        }
+    }
+    for (number, place) in placed.iter().enumerate() {
+        if let Placed::Tensor { tensor, around: Some(around) } = place {
+            tensor.copy_from_bytes(&vec![GUARD; tensor.byte_len()]).map_err(text)?;
+            if around.to_bytes().map_err(text)?.iter().any(|&b| b != GUARD) {
+                return Err(format!("argument {number}: elements outside of the tensor were written"));
+            }
         }
     }
     Ok(())

@@ -16,6 +16,8 @@ pub enum Placement {
     Spaced,
     /// Stride 0 along the first dimension: only its first slice is stored (inputs only; the array repeats it).
     Repeated,
+    /// A part of a larger buffer that has a border on every side, which must be as it was after the launch.
+    Guarded,
 }
 
 /// An argument of a launch.
@@ -32,6 +34,13 @@ pub enum Arg {
     Scalar(ScalarType, Num),
     /// The pointer to a tensor's first element.
     Pointer(Array),
+    /// A tensor of pointers, one to each array's first element. All of one type.
+    Pointers {
+        /// Targets.
+        arrays: Vec<Array>,
+        /// Whether the kernel may write behind them.
+        mutable: bool,
+    },
     /// An optional parameter that is not given.
     Absent,
 }
@@ -41,10 +50,19 @@ pub enum Arg {
 pub struct Expected {
     /// Which argument.
     pub arg: usize,
-    /// Exact values in row-major order.
+    /// Exact values in row-major order; for a tensor of pointers those of every array, one after another.
     pub values: Vec<Num>,
     /// How far off the result may be.
     pub bound: Bound,
+}
+
+/// What a launch sets beside its arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Values of constants.
+    pub consts: Vec<(&'static str, i64)>,
+    /// Values of function parameters, by path.
+    pub fns: Vec<(&'static str, &'static str)>,
 }
 
 /// A kernel with arguments and expectations.
