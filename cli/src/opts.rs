@@ -85,6 +85,7 @@ Examples:
     #[command(after_help = "\
 Arguments:
   x=@x.npy                     a file: .npy, .npz (x=@a.npz:entry), .safetensors (x=@a.safetensors:entry)
+  x=@text.txt:u8               any file's bytes as elements of a type, with a shape if need be: x=@image.raw:u8[480,640]
   x=randn(4096,4096):f16       made data: zeros, ones, full(DIMS, value=V), arange(N), arange(LO..HI),
                                rand(DIMS, lo=0, hi=1), randn(DIMS, mean=0, std=1), randint(LO..HI, DIMS)
   eps=1e-5                     a number

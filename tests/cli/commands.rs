@@ -85,6 +85,18 @@ fn build_refuses_what_makes_no_sense() {
 }
 
 #[test]
+fn the_examples_are_formatted_and_free_of_warnings() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../dsl-examples");
+    Place::new().ok(&["fmt", "--check", examples]);
+    for folder in std::fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()) {
+        let kernel = folder.join(folder.file_name().unwrap()).with_extension("kiln");
+        if kernel.exists() {
+            Place::new().ok(&["check", "--deny", "warnings", &kernel.to_string_lossy()]);
+        }
+    }
+}
+
+#[test]
 fn fmt_formats_checks_and_leaves_broken_files_alone() {
     let place = Place::new();
     let ugly = "kernel k( x:mut tensor<f32,[N]> ) grid[N]{x[program_id(0)]=1.0;}\n";

@@ -56,6 +56,21 @@ fn tensors_in_place_repeat_without_changing_the_result() {
 }
 
 #[test]
+fn any_file_is_read_as_bytes_of_a_type() {
+    let place = place();
+    place.file("ref.npy", npy_f32(&[3], &[3.0, 6.0, 9.0]));
+    place.file("x.raw", [1.0f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
+    let run =
+        |x: &'static str| ["run", "k.kiln", "-k", "scale", "--arg", x, "--arg", "factor=3", "--out", "y", "--check", "ref.npy"];
+    place.ok(&run("x=@x.raw:f32"));
+    place.ok(&run("x=@x.raw:f32[3]"));
+    place.fails(&run("x=@x.raw:f64"), "no whole number of f64");
+    place.fails(&run("x=@x.raw:f32[4]"), "a tensor of 16 bytes, but 12 are given");
+    place.fails(&run("x=@missing.raw:f32"), "cannot read `missing.raw`");
+    place.ok(&["build", "k.kiln", "-k", "scale", "--arg", "x=@x.raw:f32", "--arg", "y=zeros(3)", "--emit", "tile-ir"]);
+}
+
+#[test]
 fn empty_and_odd_sizes_work() {
     let place = place();
     for n in ["0", "1", "127", "128", "129", "1001"] {

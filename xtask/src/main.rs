@@ -6,7 +6,6 @@ mod bench;
 mod demo;
 mod dist;
 mod proc;
-mod reference;
 mod setup;
 mod test;
 mod tools;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use kiln::AnyTensor;
 use kiln_compiler::{Artifact, CompileOptions, Emit, GpuTarget, Report, Session, Stage, Target};
 use kiln_ir::signature::{ArgDesc, Assumptions, KernelSignature, LaunchOptions, Number, Specialization, TensorDesc};
 use kiln_ir::{Elem, ScalarType};
@@ -173,35 +174,35 @@ impl Shaped {
     fn dense(elem: ScalarType, dims: Vec<i64>) -> Shaped {
         Shaped { elem, strides: kiln::tensor::dense_strides(&dims).to_vec(), dims }
     }
+
+    fn of(tensor: &AnyTensor) -> Result<Shaped> {
+        let elem = tensor.scalar_type().context("a file holds numbers")?;
+        Ok(Shaped { elem, dims: tensor.dims().to_vec(), strides: tensor.strides().to_vec() })
+    }
 }
 
 /// Binds a launch of tensors that are not there: apart, and aligned as allocated memory is.
 fn bind(session: &Session, sig: &KernelSignature, launch: &LaunchOptions, specs: &[Option<ArgSpec>]) -> Result<Specialization> {
     let mut types = select::ElementTypes::new(sig, launch);
-    for (i, spec) in specs.iter().enumerate() {
-        if let Some(ArgSpec::Shape { ty, .. }) = spec {
-            types.learn(i, *ty);
-        } else if let Some(ArgSpec::Generate(g)) = spec
-            && let Some(ty) = g.ty
-        {
-            types.learn(i, ty);
-        }
-    }
     let mut shapes: Vec<Option<Shaped>> = vec![];
+    // Arguments with a type of their own first: they decide about the others.
     for (i, spec) in specs.iter().enumerate() {
-        shapes.push(match spec {
+        let shape = match spec {
             Some(ArgSpec::Shape { ty, dims }) => Some(Shaped::dense(*ty, dims.clone())),
-            Some(ArgSpec::Generate(g)) => {
-                let ty = g.ty.or(types.wanted(i)).unwrap_or(ScalarType::F32);
-                Some(Shaped::dense(ty, g.dims.clone()))
-            }
-            Some(ArgSpec::File { path, entry }) => {
-                let tensor = files::read(path, entry.as_deref(), &sig.params[i].name)?;
-                let elem = tensor.scalar_type().context("a file holds numbers")?;
-                Some(Shaped { elem, dims: tensor.dims().to_vec(), strides: tensor.strides().to_vec() })
-            }
+            Some(ArgSpec::File { path, entry }) => Some(Shaped::of(&files::read(path, entry.as_deref(), &sig.params[i].name)?)?),
+            Some(ArgSpec::Raw { path, ty, dims }) => Some(Shaped::of(&files::read_raw(path, *ty, dims.as_deref())?)?),
+            Some(ArgSpec::Generate(g)) => g.ty.map(|ty| Shaped::dense(ty, g.dims.clone())),
             Some(ArgSpec::Number(_)) | None => None,
-        });
+        };
+        if let Some(shape) = &shape {
+            types.learn(i, shape.elem);
+        }
+        shapes.push(shape);
+    }
+    for (i, spec) in specs.iter().enumerate() {
+        if let (None, Some(ArgSpec::Generate(g))) = (&shapes[i], spec) {
+            shapes[i] = Some(Shaped::dense(types.wanted(i).unwrap_or(ScalarType::F32), g.dims.clone()));
+        }
     }
     let inferred = sig.infer(&descs(sig, specs, &shapes), launch).map_err(|e| refuse(session, *e))?;
     for (shape, inferred) in shapes.iter_mut().zip(inferred) {

@@ -90,6 +90,11 @@ fn arguments(options: &RunOptions, sig: &KernelSignature) -> Result<Vec<OwnedArg
                 tensor.scalar_type().into_iter().for_each(|ty| types.learn(i, ty));
                 args[i] = OwnedArg::Tensor(tensor);
             }
+            Some(ArgSpec::Raw { path, ty, dims }) => {
+                let tensor = files::read_raw(path, *ty, dims.as_deref()).with_context(|| format!("argument `{name}`"))?;
+                types.learn(i, *ty);
+                args[i] = OwnedArg::Tensor(tensor);
+            }
             Some(ArgSpec::Generate(g)) => g.ty.into_iter().for_each(|ty| types.learn(i, ty)),
             Some(ArgSpec::Number(number)) => args[i] = OwnedArg::Number(*number),
             Some(ArgSpec::Shape { .. }) => bail!("argument `{name}`: a shape has no data; `zeros(..)` and `randn(..)` make some"),

@@ -31,7 +31,7 @@ fn format(path: &Path) -> Result<Format> {
 
 /// Reads a tensor. `entry` picks one of several in a file; without it the file must hold one, or one called `name`.
 pub fn read(path: &Path, entry: Option<&str>, name: &str) -> Result<AnyTensor> {
-    let format = format(path)?;
+    let format = format(path).context("any other file is read with a type for its bytes, as in `@text.txt:u8`")?;
     let open = || File::open(path).with_context(|| format!("cannot read `{}`", path.display()));
     let damaged = || format!("`{}` is not a whole and valid file of its kind", path.display());
     match format {
@@ -57,6 +57,20 @@ pub fn read(path: &Path, entry: Option<&str>, name: &str) -> Result<AnyTensor> {
             from_safetensor(&view)
         }
     }
+}
+
+/// Reads a file's bytes as elements; without extents it is one axis, as long as the file.
+pub fn read_raw(path: &Path, ty: ScalarType, dims: Option<&[i64]>) -> Result<AnyTensor> {
+    let mut bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let size = ty.bytes() as usize;
+    if !bytes.len().is_multiple_of(size) {
+        bail!("`{}` has {} bytes: no whole number of {ty}", path.display(), bytes.len());
+    }
+    if cfg!(target_endian = "big") {
+        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+    let length = [i64::try_from(bytes.len() / size)?];
+    AnyTensor::from_bytes(ty, dims.unwrap_or(&length), &bytes).with_context(|| format!("`{}`", path.display()))
 }
 
 fn choose<'a>(path: &Path, names: &'a [String], entry: Option<&str>, name: &str) -> Result<&'a str> {
@@ -181,6 +195,12 @@ mod tests {
         let path = dir.path().join("q.safetensors");
         write(&path, &[("q".into(), q)]).unwrap();
         assert_eq!(read(&path, None, "other").unwrap().typed::<F8E4M3>().unwrap().to_vec().unwrap()[0].to_f32(), 3.5);
+        std::fs::write(&path, [1, 2, 3, 4]).unwrap();
+        assert_eq!(read_raw(&path, ScalarType::U8, None).unwrap().dims(), [4]);
+        let pairs = read_raw(&path, ScalarType::U16, Some(&[2, 1])).unwrap();
+        assert_eq!(pairs.typed::<u16>().unwrap().to_vec().unwrap(), [0x201, 0x403]);
+        assert!(read_raw(&path, ScalarType::U16, Some(&[3])).is_err());
+        assert!(read_raw(&path, ScalarType::U64, None).is_err());
         assert!(check_writable(Path::new("a.npy"), ScalarType::BF16).is_err());
         assert!(check_writable(Path::new("a.txt"), ScalarType::F32).is_err());
     }

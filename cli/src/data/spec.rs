@@ -16,6 +16,15 @@ pub enum ArgSpec {
         /// Entry of a file that holds several.
         entry: Option<String>,
     },
+    /// `@text.txt:u8`, `@image.raw:f32[480, 640]`: a file's bytes as they are.
+    Raw {
+        /// The file.
+        path: PathBuf,
+        /// Elements, little-endian.
+        ty: ScalarType,
+        /// Extents; without them one, as long as the file.
+        dims: Option<Vec<i64>>,
+    },
     /// `randn(64, 64):f16`.
     Generate(Generated),
     /// `f16[64, 64]`: a type and a shape, without data.
@@ -79,19 +88,35 @@ impl ArgSpec {
         if let Some((name, rest)) = text.split_once('(') {
             return generated(name.trim(), rest).map(ArgSpec::Generate);
         }
-        if let Some((ty, rest)) = text.split_once('[') {
-            let Some(dims) = rest.trim_end().strip_suffix(']') else { bail!("`{text}`: a `]` is missing") };
-            let ty = scalar_type(ty)?;
-            return Ok(ArgSpec::Shape { ty, dims: split_list(dims).map(extent).collect::<Result<_>>()? });
+        if text.contains('[') {
+            let (ty, dims) = typed_shape(text)?;
+            return Ok(ArgSpec::Shape { ty, dims });
         }
         bail!("`{text}` is neither a number, nor a file (`@x.npy`), nor generated data ({GENERATORS})")
     }
 }
 
+/// `f16[64, 64]`.
+fn typed_shape(text: &str) -> Result<(ScalarType, Vec<i64>)> {
+    let (ty, rest) = text.split_once('[').unwrap_or((text, ""));
+    let Some(dims) = rest.trim_end().strip_suffix(']') else { bail!("`{text}`: a `]` is missing") };
+    Ok((scalar_type(ty)?, split_list(dims).map(extent).collect::<Result<_>>()?))
+}
+
 fn file_spec(text: &str) -> Result<ArgSpec> {
-    let holds_several = |path: &str| [".npz", ".safetensors"].iter().any(|end| path.to_ascii_lowercase().ends_with(end));
-    let (path, entry) = match text.rsplit_once(':') {
-        Some((path, entry)) if holds_several(path) => (path, Some(entry.to_owned())),
+    let lower = text.to_ascii_lowercase();
+    // Names of entries may hold colons, names of files in front of them too: the ending of the file's name tells where it ends.
+    let named = [".npz:", ".safetensors:"].iter().find_map(|end| Some(lower.find(end)? + end.len()));
+    let is_array = [".npy", ".npz", ".safetensors"].iter().any(|end| lower.ends_with(end));
+    let (path, entry) = match (named, text.rsplit_once(':')) {
+        (Some(at), _) => (&text[..at - 1], Some(text[at..].to_owned())),
+        (None, Some((path, ty))) if !is_array && !path.is_empty() => {
+            let (ty, dims) = match ty.contains('[') {
+                true => typed_shape(ty).map(|(ty, dims)| (ty, Some(dims)))?,
+                false => (scalar_type(ty)?, None),
+            };
+            return Ok(ArgSpec::Raw { path: path.into(), ty, dims });
+        }
         _ => (text, None),
     };
     if path.is_empty() {
@@ -242,8 +267,15 @@ mod tests {
         assert_eq!(parse("-inf"), ArgSpec::Number(Number::Float(f64::NEG_INFINITY)));
         assert_eq!(parse("true"), ArgSpec::Number(Number::Bool(true)));
         assert_eq!(parse("@a/b.npy"), ArgSpec::File { path: "a/b.npy".into(), entry: None });
-        assert_eq!(parse("@a.npz:w:1"), ArgSpec::File { path: "a.npz:w:1".into(), entry: None });
+        assert_eq!(parse("@a.npz:w:1"), ArgSpec::File { path: "a.npz".into(), entry: Some("w:1".into()) });
         assert_eq!(parse("@a.npz:w"), ArgSpec::File { path: "a.npz".into(), entry: Some("w".into()) });
+        let raw = |path: &str, dims: Option<&[i64]>| ArgSpec::Raw {
+            path: path.into(),
+            ty: ScalarType::U8,
+            dims: dims.map(<[i64]>::to_vec),
+        };
+        assert_eq!(parse("@LICENSE:u8"), raw("LICENSE", None));
+        assert_eq!(parse("@a.b/c.raw:u8[4, 3]"), raw("a.b/c.raw", Some(&[4, 3])));
         assert_eq!(parse("f16[64, 8]"), ArgSpec::Shape { ty: ScalarType::F16, dims: vec![64, 8] });
         let call = |kind, dims: &[i64], ty| ArgSpec::Generate(Generated { kind, dims: dims.to_vec(), ty });
         assert_eq!(parse("randn(4096, 4_096):bf16"), call(Generator::Randn(0.0, 1.0), &[4096, 4096], Some(ScalarType::BF16)));
@@ -270,6 +302,8 @@ mod tests {
             ("f16[3", "`]` is missing"),
             ("index[3]", "no element type `index`"),
             ("@", "file's name is missing"),
+            ("@text.txt:byte", "no element type `byte`"),
+            ("@text.txt:u8[3", "`]` is missing"),
             ("hello", "neither a number"),
             ("", "neither a number"),
             ("--3", "neither a number"),

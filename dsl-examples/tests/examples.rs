@@ -1,0 +1,53 @@
+//! Every example runs on the CPU, and finds its results right.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// Programs by the name of their folder.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("attention", env!("CARGO_BIN_EXE_attention")),
+    ("cross_entropy", env!("CARGO_BIN_EXE_cross_entropy")),
+    ("dropout", env!("CARGO_BIN_EXE_dropout")),
+    ("histogram", env!("CARGO_BIN_EXE_histogram")),
+    ("layer_norm", env!("CARGO_BIN_EXE_layer_norm")),
+    ("matmul", env!("CARGO_BIN_EXE_matmul")),
+    ("prefix_sum", env!("CARGO_BIN_EXE_prefix_sum")),
+    ("rms_norm", env!("CARGO_BIN_EXE_rms_norm")),
+    ("softmax", env!("CARGO_BIN_EXE_softmax")),
+    ("vector_add", env!("CARGO_BIN_EXE_vector_add")),
+];
+
+#[test]
+fn every_example_is_right() {
+    for (name, program) in EXAMPLES {
+        let output = Command::new(program).args(["--device", "cpu"]).env("KILN_CACHE_DIR", "off").output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}\n{out}{err}");
+        // The head, the committed input, and several sizes.
+        assert!(out.starts_with("on cpu") && out.lines().count() > 5, "{name}\n{out}");
+    }
+}
+
+#[test]
+fn every_folder_is_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found: BTreeSet<String> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| root.join(name).join(format!("{name}.kiln")).exists())
+        .collect();
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), EXAMPLES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for name in &found {
+        for file in ["README.md", "main.rs"] {
+            assert!(root.join(name).join(file).exists(), "{name} has no {file}");
+        }
+    }
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    let output = Command::new(EXAMPLES[0].1).args(["--device", "cuda:999"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("K1016"));
+}
