@@ -18,7 +18,7 @@ use crate::report::{Report, span};
 use crate::session::{CompileError, Session};
 
 /// What to compile for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
     /// The processor this runs on.
     Host,

@@ -1,4 +1,4 @@
-//! Kernels in executable memory, and what they report while they run.
+//! Kernels that can be run, and what they report while they run.
 
 use std::ffi::c_void;
 use std::io::Write;
@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kiln_compiler::host::{AssertInfo, PrintInfo, PrintOperand};
-use kiln_compiler::{HostKernel, HostObject, Stage};
+use kiln_compiler::{HostKernel, HostObject, PtxArtifact, Stage};
 use kiln_ir::abi::HostContext;
 use kiln_ir::signature::Number;
 use kiln_ir::{Elem, ScalarType, float8};
+use serde::{Deserialize, Serialize};
 
+use crate::emulated::EmulatedKernel;
 use crate::error::Error;
 use crate::pool::Pool;
 
@@ -24,10 +26,25 @@ pub enum Origin {
     Disk,
 }
 
+/// What the compiler makes, as the disk cache keeps it.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Code {
+    /// Machine code of the processor.
+    Host(HostObject),
+    /// For GPUs.
+    Ptx(PtxArtifact),
+}
+
+/// Code where it is run.
+enum Linked {
+    Host(HostKernel),
+    Emulator(EmulatedKernel),
+}
+
 /// A kernel that can be run.
 pub struct CompiledKernel {
-    kernel: HostKernel,
-    asserts: Vec<AssertInfo>,
+    code: Linked,
+    pub(crate) asserts: Vec<AssertInfo>,
     prints: Vec<PrintInfo>,
     /// Where the code came from.
     pub origin: Origin,
@@ -44,7 +61,7 @@ impl std::fmt::Debug for CompiledKernel {
 /// The first assertion that failed, by program number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    assert: u32,
+    pub assert: u32,
     /// Linear number of the program.
     pub program: i64,
 }
@@ -73,12 +90,66 @@ impl<T> Shared<T> {
 }
 
 impl CompiledKernel {
-    /// Links machine code into the process.
-    pub(crate) fn link(object: HostObject, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
+    /// Links machine code into the process; loads PTX into the emulator.
+    pub(crate) fn link(code: Code, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
         let start = Instant::now();
-        let kernel = kiln_compiler::host::load(&object).map_err(|e| Error::Internal(e.to_string()))?;
+        let (code, asserts, prints) = match code {
+            Code::Host(object) => {
+                let kernel = kiln_compiler::host::load(&object).map_err(|e| Error::Internal(e.to_string()))?;
+                (Linked::Host(kernel), object.asserts, object.prints)
+            }
+            Code::Ptx(artifact) => {
+                let (asserts, prints) = (artifact.asserts.clone(), artifact.prints.clone());
+                (Linked::Emulator(EmulatedKernel::load(artifact)?), asserts, prints)
+            }
+        };
         stages.push(Stage { name: "link".into(), time: start.elapsed() });
-        Ok(CompiledKernel { kernel, asserts: object.asserts, prints: object.prints, origin, stages })
+        Ok(CompiledKernel { code, asserts, prints, origin, stages })
+    }
+
+    /// The PTX that runs on the emulator; None for machine code of the processor.
+    pub fn ptx(&self) -> Option<&PtxArtifact> {
+        self.emulated().map(|kernel| &kernel.artifact)
+    }
+
+    pub(crate) fn emulated(&self) -> Option<&EmulatedKernel> {
+        match &self.code {
+            Linked::Emulator(kernel) => Some(kernel),
+            Linked::Host(_) => None,
+        }
+    }
+
+    /// Shows the records of a print buffer.
+    pub(crate) fn show_prints(&self, name: &str, grid: [i64; 5], buffer: &[u8]) -> Result<(), Error> {
+        let word = |at: usize| buffer.get(at..at + 8).map(|w| u64::from_ne_bytes(w.try_into().expect("eight bytes")));
+        let broken = || Error::Internal(format!("kernel `{name}` left a print buffer that cannot be read"));
+        let (claimed, capacity) = (word(0).ok_or_else(broken)?, word(8).ok_or_else(broken)?);
+        let mut at = PRINT_HEAD;
+        let end = PRINT_HEAD + claimed.min(capacity) as usize;
+        while at + PRINT_HEAD <= end {
+            let (number, program) = (word(at).ok_or_else(broken)?, word(at + 8).ok_or_else(broken)?);
+            // 0: a record that did not fit.
+            let Some(number) = number.checked_sub(1) else { break };
+            let info = self.prints.get(number as usize).ok_or_else(broken)?;
+            let mut starts = vec![];
+            let mut next = at + PRINT_HEAD;
+            for operand in &info.operands {
+                starts.push(next);
+                let elements: usize = operand.shape.iter().map(|&d| d as usize).product();
+                next += (elements * operand.elem.bytes() as usize).next_multiple_of(8);
+            }
+            if next > end {
+                return Err(broken());
+            }
+            // SAFETY: every operand lies inside the buffer.
+            let line = unsafe { print_line(name, &index_text(program as i64, grid), info, |i| buffer[starts[i]..].as_ptr()) };
+            show(&line);
+            at = next;
+        }
+        if claimed > capacity {
+            show(&format!("{name}: the output of prints beyond {capacity} bytes is left out\n"));
+        }
+        Ok(())
     }
 
     /// The assertion of a failure.
@@ -86,7 +157,7 @@ impl CompiledKernel {
         self.asserts.get(failure.assert as usize)
     }
 
-    /// Runs the whole grid. Gives back the failed assertion of the lowest program that had one.
+    /// Runs the whole grid on the CPU. Gives back the failed assertion of the lowest program that had one.
     ///
     /// # Safety
     /// `slots` are the arguments that the kernel was compiled for, as `kiln_ir::abi` lays them out, with memory that is held for as long as this runs.
@@ -98,13 +169,16 @@ impl CompiledKernel {
         programs: i64,
         pool: &Pool,
     ) -> Result<Option<Failure>, Error> {
+        let Linked::Host(kernel) = &self.code else {
+            return Err(Error::Internal("code for a GPU on the CPU".to_owned()));
+        };
         let run = Run { compiled: self, name, grid, failed: AtomicBool::new(false), failure: Mutex::new(None) };
         let context =
             HostContext { grid, num_sms: pool.threads() as i64, user: (&raw const run).cast_mut().cast(), on_assert, on_print };
         let (slots, shared) = (Shared(slots.as_ptr()), Shared(&raw const context));
         pool.run(programs, |begin, end| {
             // SAFETY: the caller's promise; the context lives until `Pool::run` returns, and its callbacks take a `Run`.
-            unsafe { self.kernel.call(slots.get(), shared.get(), begin, end) };
+            unsafe { kernel.call(slots.get(), shared.get(), begin, end) };
             !run.failed.load(Ordering::Relaxed)
         })?;
         let failure = run.failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -144,18 +218,35 @@ extern "C" fn on_print(user: *mut c_void, print: u32, program: i64, operands: *c
     // SAFETY: as above.
     let run = unsafe { &*user.cast::<Run<'_>>() };
     let Some(info) = run.compiled.prints.get(print as usize) else { return };
-    let mut line = format!("{}[{}]: ", run.name, index_text(program, run.grid));
+    // SAFETY: generated code passes one pointer an operand, to the elements that the table says.
+    let line = unsafe { print_line(run.name, &index_text(program, run.grid), info, |i| (*operands.add(i)).cast()) };
+    show(&line);
+}
+
+/// The line of a print.
+///
+/// # Safety
+/// `operand` gives a pointer to the elements of the operand with that number.
+unsafe fn print_line(name: &str, program: &str, info: &PrintInfo, operand: impl Fn(usize) -> *const u8) -> String {
+    let mut line = format!("{name}[{program}]: ");
     let mut parts = info.format.split("{}");
     line.push_str(parts.next().unwrap_or(""));
-    for (i, operand) in info.operands.iter().enumerate() {
-        // SAFETY: generated code passes one pointer an operand, to the elements that the table says.
-        unsafe { write_operand(&mut line, operand, (*operands.add(i)).cast()) };
+    for (i, what) in info.operands.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { write_operand(&mut line, what, operand(i)) };
         line.push_str(parts.next().unwrap_or(""));
     }
     line.push('\n');
-    // A closed output is no reason to stop computing.
+    line
+}
+
+/// A closed output is no reason to stop computing.
+fn show(line: &str) {
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
+
+/// Bytes in front of the records of a print buffer, and in front of a record's operands (see `PtxParam::PrintBuffer`).
+pub(crate) const PRINT_HEAD: usize = 16;
 
 /// Elements shown at either end of a long axis.
 const EDGE: usize = 3;

@@ -1,8 +1,11 @@
-//! Devices: the CPU, and NVIDIA GPUs through the driver that is found at run time.
+//! Devices: the CPU, the PTX emulator, and NVIDIA GPUs through the driver that is found at run time.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
+use kiln_compiler::{GpuTarget, Target};
+
+use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::pool::Pool;
 
@@ -11,8 +14,9 @@ use crate::pool::Pool;
 pub struct Device(Kind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Cpu(Arc<Pool>),
+    Emulator(Arc<EmulatorOptions>),
     Cuda(Arc<CudaInfo>),
 }
 
@@ -50,6 +54,16 @@ impl Device {
         Device(Kind::Cpu(Arc::new(Pool::new(threads))))
     }
 
+    /// The emulator of PTX, as an sm_90a GPU with every check on.
+    pub fn emulator() -> Device {
+        Device::emulator_with(EmulatorOptions::default())
+    }
+
+    /// The emulator of PTX.
+    pub fn emulator_with(options: EmulatorOptions) -> Device {
+        Device(Kind::Emulator(Arc::new(options)))
+    }
+
     /// GPU number `ordinal`.
     ///
     /// # Errors
@@ -71,7 +85,7 @@ impl Device {
         }
     }
 
-    /// The device of a name: `cpu`, `cuda`, `cuda:1`.
+    /// The device of a name: `cpu`, `cuda`, `cuda:1`, `emulator`, `emulator:sm_80,random=3` (see [`EmulatorOptions::parse`]).
     ///
     /// # Errors
     /// Where there is no such device.
@@ -79,17 +93,19 @@ impl Device {
         match name.split_once(':') {
             None if name == "cpu" => Device::cpu(),
             None if name == "cuda" => Device::cuda(0),
+            None if name == "emulator" => Ok(Device::emulator()),
+            Some(("emulator", words)) => EmulatorOptions::parse(words).map(Device::emulator_with).map_err(Error::Device),
             Some(("cuda", number)) if number.parse::<usize>().is_ok() => Device::cuda(number.parse().expect("just tried")),
-            _ => Err(Error::Device(format!("there is no device `{name}`: there are `cpu`, `cuda` and `cuda:N`"))),
+            _ => Err(Error::Device(format!("there is no device `{name}`: there are `cpu`, `cuda`, `cuda:N` and `emulator`"))),
         }
     }
 
-    /// Every device of this machine, the CPU first, and why there are no GPUs where the driver cannot be used.
+    /// Every device of this machine, the CPU first, then the emulator, and why there are no GPUs where the driver cannot be used.
     ///
     /// # Errors
     /// Where `KILN_NUM_THREADS` is malformed.
     pub fn all() -> Result<(Vec<Device>, Option<String>), Error> {
-        let mut devices = vec![Device::cpu()?];
+        let mut devices = vec![Device::cpu()?, Device::emulator()];
         let count = match cuda_count() {
             Ok(count) => count,
             Err(why) => return Ok((devices, Some(why))),
@@ -100,10 +116,11 @@ impl Device {
         Ok((devices, None))
     }
 
-    /// `cpu` or `cuda:0`.
+    /// `cpu`, `cuda:0` or `emulator:sm_90a`.
     pub fn name(&self) -> String {
         match &self.0 {
             Kind::Cpu(_) => "cpu".to_owned(),
+            Kind::Emulator(options) => format!("emulator:{}", options.words()),
             Kind::Cuda(info) => format!("cuda:{}", info.ordinal),
         }
     }
@@ -112,29 +129,61 @@ impl Device {
     pub fn num_sms(&self) -> i64 {
         match &self.0 {
             Kind::Cpu(pool) => pool.threads() as i64,
+            Kind::Emulator(options) => options.multiprocessors(),
             Kind::Cuda(info) => i64::from(info.multiprocessors),
         }
     }
 
-    /// What is known of the GPU; None for the CPU.
+    /// What is known of the GPU; None for the CPU and the emulator.
     pub fn cuda_info(&self) -> Option<&CudaInfo> {
         match &self.0 {
-            Kind::Cpu(_) => None,
+            Kind::Cpu(_) | Kind::Emulator(_) => None,
             Kind::Cuda(info) => Some(info),
         }
     }
 
-    /// The CPU's threads.
+    /// How the emulator runs kernels; None for other devices.
+    pub fn emulator_options(&self) -> Option<&EmulatorOptions> {
+        match &self.0 {
+            Kind::Emulator(options) => Some(options),
+            Kind::Cpu(_) | Kind::Cuda(_) => None,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
+    }
+
+    /// What kernels for this device are compiled for.
     ///
     /// # Errors
     /// For GPUs, which are not launched on yet.
-    pub(crate) fn pool(&self) -> Result<&Arc<Pool>, Error> {
+    pub(crate) fn target(&self) -> Result<Target, Error> {
         match &self.0 {
-            Kind::Cpu(pool) => Ok(pool),
+            Kind::Cpu(_) => Ok(Target::Host),
+            Kind::Emulator(options) => Ok(Target::Gpu(options.target)),
             Kind::Cuda(info) => Err(Error::Device(format!(
                 "this version of kiln compiles for GPUs but does not launch on them yet (cuda:{} is {}); use the CPU",
                 info.ordinal, info.name
             ))),
+        }
+    }
+
+    /// A number that tells devices with different code apart, 0 for the CPU.
+    pub(crate) fn code(&self) -> u32 {
+        let number = |target: GpuTarget| 2 * target.sm + u32::from(target.arch_specific);
+        match &self.0 {
+            Kind::Cpu(_) => 0,
+            Kind::Emulator(options) => number(options.target),
+            Kind::Cuda(info) => 1 << 16 | info.sm,
+        }
+    }
+
+    /// Bytes of shared memory that a program can have; 0 on the CPU, which needs none.
+    pub(crate) fn shared_memory(&self) -> i64 {
+        match &self.0 {
+            Kind::Emulator(options) => i64::from(options.target.shared_bytes()),
+            Kind::Cpu(_) | Kind::Cuda(_) => 0,
         }
     }
 }
@@ -182,6 +231,9 @@ mod tests {
     #[test]
     fn names_are_devices_or_errors() {
         assert_eq!(Device::from_name("cpu").unwrap().name(), "cpu");
+        assert_eq!(Device::from_name("emulator").unwrap().name(), "emulator:sm_90a");
+        assert_eq!(Device::from_name("emulator:sm_80,eager").unwrap().name(), "emulator:sm_80,eager");
+        assert!(Device::from_name("emulator:sm_75").unwrap_err().to_string().contains("no option `sm_75`"));
         for bad in ["", "gpu", "cpu:1", "cuda:x", "cuda:", "CPU"] {
             let error = Device::from_name(bad).unwrap_err();
             assert!(error.to_string().contains("there is no device"), "{bad}: {error}");

@@ -21,6 +21,27 @@ pub enum TensorError {
     Busy,
 }
 
+/// What the emulator found while a kernel ran.
+#[derive(Clone, Debug, Error)]
+#[error("error[K1017]: kernel `{kernel}`, program ({program}): {}{}\n{}", fault.message, place(fault), indented(fault))]
+pub struct DeviceFault {
+    /// The kernel.
+    pub kernel: String,
+    /// Number of the program along each axis of the grid.
+    pub program: String,
+    /// Kind, instruction, source line, warp and lane, address.
+    pub fault: kiln_emulator::Fault,
+}
+
+fn place(fault: &kiln_emulator::Fault) -> String {
+    let source = fault.place.as_ref().and_then(|p| p.source.as_ref());
+    source.map_or(String::new(), |(file, line)| format!("\n  --> {file}:{line}"))
+}
+
+fn indented(fault: &kiln_emulator::Fault) -> String {
+    fault.to_string().lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
+}
+
 /// What can go wrong with devices, compilation and launches.
 #[derive(Clone, Debug, Error)]
 pub enum Error {
@@ -64,6 +85,9 @@ pub enum Error {
         /// Number of the program along each axis of the grid; the lowest of those that failed.
         program: String,
     },
+    /// The emulator found a fault: memory, races, barriers. No tensor is changed.
+    #[error(transparent)]
+    Fault(Box<DeviceFault>),
     /// The disk cache cannot be used.
     #[error("{0}")]
     Cache(String),

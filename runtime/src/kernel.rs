@@ -12,8 +12,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::args::{Arg, IntoArg};
-use crate::compiled::{CompiledKernel, index_text};
-use crate::device::Device;
+use crate::compiled::{CompiledKernel, Failure, index_text};
+use crate::device::{Device, Kind};
+use crate::emulated::Ran;
 use crate::error::Error;
 use crate::plan::{Holds, LaunchKey, Plan};
 use crate::program::Program;
@@ -41,6 +42,7 @@ struct Plans {
 #[derive(Clone, Debug)]
 pub struct Launched {
     plan: Arc<Plan>,
+    emulation: Option<Arc<kiln_emulator::Report>>,
 }
 
 impl Launched {
@@ -62,6 +64,11 @@ impl Launched {
     /// The code that ran.
     pub fn compiled(&self) -> &CompiledKernel {
         &self.plan.compiled
+    }
+
+    /// What the emulator saw; None on other devices, and where nothing ran.
+    pub fn emulation(&self) -> Option<&kiln_emulator::Report> {
+        self.emulation.as_deref()
     }
 }
 
@@ -198,7 +205,11 @@ impl<'a> Launch<'a> {
     }
 
     fn options(&self) -> LaunchOptions {
-        LaunchOptions { num_sms: self.device.num_sms(), ..(*self.kernel.options).clone() }
+        LaunchOptions {
+            num_sms: self.device.num_sms(),
+            shared_memory: self.device.shared_memory(),
+            ..(*self.kernel.options).clone()
+        }
     }
 
     /// What the arguments given as [`Arg::Infer`] have to be: one entry a parameter.
@@ -230,9 +241,8 @@ impl<'a> Launch<'a> {
 
     fn execute(mut self, run: bool) -> Result<Launched, Error> {
         let args = self.complete()?;
-        let pool = self.device.pool()?;
         let kernel = self.kernel;
-        let key = LaunchKey::of(&args, kernel.deciding, self.device.num_sms());
+        let key = LaunchKey::of(&args, kernel.deciding, self.device.num_sms(), self.device.code());
         let known = kernel.plans.table.load().get(key.words()).cloned();
         let plan = match known {
             Some(plan) => {
@@ -242,9 +252,12 @@ impl<'a> Launch<'a> {
             None => self.plan(&args, &key)?,
         };
         if !run {
-            return Ok(Launched { plan });
+            return Ok(Launched { plan, emulation: None });
         }
-        let slots = plan.slots(&args).map_err(|i| self.number_error(&args, i))?;
+        let Kind::Cpu(pool) = self.device.kind() else {
+            return self.emulate(&args, plan);
+        };
+        let slots = plan.slots(&args, |address| address).map_err(|i| self.number_error(&args, i))?;
         let failure = {
             let _holds = Holds::take(&args, &plan)?;
             // SAFETY: the plan is of exactly these types, ranks and presences; the tensors lie inside memory that is held while the kernel runs; raw pointers are
@@ -252,16 +265,37 @@ impl<'a> Launch<'a> {
             unsafe { plan.compiled.run(&kernel.signature.name, &slots, plan.grid, plan.programs, pool)? }
         };
         match failure {
-            None => Ok(Launched { plan }),
-            Some(failure) => {
-                let info = plan.compiled.assertion(failure);
-                Err(Error::Assertion {
-                    kernel: kernel.signature.name.clone(),
-                    message: info.map_or_else(String::new, |i| i.message.clone()),
-                    place: info.map_or_else(|| "?".to_owned(), |i| i.place.clone()),
-                    program: index_text(failure.program, plan.grid),
-                })
-            }
+            None => Ok(Launched { plan, emulation: None }),
+            Some(failure) => Err(self.assertion_error(&plan, failure)),
+        }
+    }
+
+    /// The launch on the emulator.
+    fn emulate(&self, args: &[Arg<'a>], plan: Arc<Plan>) -> Result<Launched, Error> {
+        let (Some(options), Some(emulated)) = (self.device.emulator_options(), plan.compiled.emulated()) else {
+            return Err(Error::Internal("a plan for another device".to_owned()));
+        };
+        // Numbers are checked before memory is held.
+        plan.slots(args, |address| address).map_err(|i| self.number_error(args, i))?;
+        let ran = {
+            let _holds = Holds::take(args, &plan)?;
+            // SAFETY: the plan is of exactly these arguments; their memory is held; raw pointers are the promise of `Launch::pointer` and
+            // `AnyTensor::from_addresses`.
+            unsafe { emulated.run(&plan.compiled, &self.kernel.signature.name, args, &plan, options)? }
+        };
+        match ran {
+            Ran::Done(report) => Ok(Launched { plan, emulation: Some(Arc::new(report)) }),
+            Ran::Failed(failure) => Err(self.assertion_error(&plan, failure)),
+        }
+    }
+
+    fn assertion_error(&self, plan: &Plan, failure: Failure) -> Error {
+        let info = plan.compiled.assertion(failure);
+        Error::Assertion {
+            kernel: self.kernel.signature.name.clone(),
+            message: info.map_or_else(String::new, |i| i.message.clone()),
+            place: info.map_or_else(|| "?".to_owned(), |i| i.place.clone()),
+            program: index_text(failure.program, plan.grid),
         }
     }
 
@@ -270,7 +304,7 @@ impl<'a> Launch<'a> {
         let kernel = self.kernel;
         let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
         let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
-        let compiled = kernel.program.compiled(&kernel.signature, &bound.spec)?;
+        let compiled = kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?)?;
         let plan = Arc::new(Plan::new(&kernel.signature, bound, compiled)?);
         let _writer = kernel.plans.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut table = FxHashMap::clone(&kernel.plans.table.load());

@@ -16,9 +16,10 @@ pub(crate) struct LaunchKey(SmallVec<[u64; 80]>);
 
 impl LaunchKey {
     /// The key of some arguments. `deciding`: scalars whose value counts; of the others only whether they fit in 32 bits does.
-    pub fn of(args: &[Arg<'_>], deciding: u128, num_sms: i64) -> LaunchKey {
+    /// `target`: which code the device runs, 0 for the CPU's own.
+    pub fn of(args: &[Arg<'_>], deciding: u128, num_sms: i64, target: u32) -> LaunchKey {
         let mut words = SmallVec::new();
-        words.push(num_sms as u64);
+        words.push(num_sms as u64 ^ u64::from(target) << 40);
         for (i, arg) in args.iter().enumerate() {
             match arg {
                 Arg::Tensor(tensor, writable) => {
@@ -95,8 +96,10 @@ pub(crate) struct Plan {
     pub dims: Vec<Option<i64>>,
     pub consts: Vec<i64>,
     fills: Vec<Fill>,
-    /// Parameters that the kernel writes.
-    written: Vec<bool>,
+    /// Tensor parameters that the kernel writes.
+    pub written: Vec<bool>,
+    /// Pointer parameters that the kernel may write through.
+    pub pointer_is_mut: Vec<bool>,
     /// Pairs of tensors that must not overlap.
     apart: Vec<(u16, u16)>,
 }
@@ -134,8 +137,19 @@ impl Plan {
                 apart.push((i as u16, j as u16));
             }
         }
+        let pointer_is_mut = signature.params.iter().map(|p| matches!(p.kind, ParamKind::Ptr { mutable: true, .. })).collect();
         let written = (0..count).map(|i| tensor(i).is_some_and(|(mutable, _)| mutable)).collect();
-        Ok(Plan { compiled, grid: bound.grid, programs, dims: bound.dims, consts: bound.spec.consts, fills, written, apart })
+        Ok(Plan {
+            compiled,
+            grid: bound.grid,
+            programs,
+            dims: bound.dims,
+            consts: bound.spec.consts,
+            fills,
+            written,
+            pointer_is_mut,
+            apart,
+        })
     }
 
     /// Whether tensors that must be apart are, for the addresses of this launch.
@@ -152,20 +166,21 @@ impl Plan {
         Ok(())
     }
 
-    /// The argument slots (`kiln_ir::abi`).
+    /// The argument slots (`kiln_ir::abi`), with addresses as the device has them.
     ///
     /// # Errors
     /// The parameter whose number does not fit its type.
-    pub fn slots(&self, args: &[Arg<'_>]) -> Result<SmallVec<[u64; 80]>, usize> {
+    #[inline]
+    pub fn slots(&self, args: &[Arg<'_>], address_of: impl Fn(u64) -> u64) -> Result<SmallVec<[u64; 80]>, usize> {
         let mut slots = SmallVec::new();
         for (i, (fill, arg)) in self.fills.iter().zip(args).enumerate() {
             match (fill, arg) {
                 (Fill::Nothing, _) => {}
                 (Fill::Tensor, Arg::Tensor(tensor, _)) => {
-                    slots.push(tensor.address());
+                    slots.push(address_of(tensor.address()));
                     slots.extend(tensor.dims().iter().chain(tensor.strides()).map(|v| *v as u64));
                 }
-                (Fill::Pointer, Arg::Pointer { address, .. }) => slots.push(*address),
+                (Fill::Pointer, Arg::Pointer { address, .. }) => slots.push(address_of(*address)),
                 (Fill::Scalar(ty, _), Arg::Number(number, _)) => slots.push(number.to_type(*ty).ok_or(i)?.0),
                 (Fill::Scalar(_, default), _) => slots.push(*default),
                 // The key tells the kinds of arguments apart, so a plan never meets another kind.

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{DiskCache, Key};
-use crate::compiled::{CompiledKernel, Origin};
+use crate::compiled::{Code, CompiledKernel, Origin};
 use crate::error::Error;
 use crate::kernel::Kernel;
 
@@ -65,7 +65,7 @@ pub(crate) struct Inner {
     key: Key,
     /// Open once something has to be compiled.
     session: Mutex<Option<Arc<Session>>>,
-    compiled: Mutex<FxHashMap<(String, Specialization), Slot>>,
+    compiled: Mutex<FxHashMap<(String, Specialization, Target), Slot>>,
     options: ProgramOptions,
 }
 
@@ -195,45 +195,55 @@ impl Program {
         Ok(session)
     }
 
-    /// The machine code of a kernel: from memory, else from the disk cache, else compiled. The same key asked for by several threads is compiled once.
-    pub(crate) fn compiled(&self, kernel: &KernelSignature, spec: &Specialization) -> Result<Arc<CompiledKernel>, Error> {
+    /// The code of a kernel: from memory, else from the disk cache, else compiled. The same key asked for by several threads is compiled once.
+    pub(crate) fn compiled(
+        &self,
+        kernel: &KernelSignature,
+        spec: &Specialization,
+        target: Target,
+    ) -> Result<Arc<CompiledKernel>, Error> {
         let slot = {
             let mut table = self.0.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            table.entry((kernel.name.clone(), spec.clone())).or_default().clone()
+            table.entry((kernel.name.clone(), spec.clone(), target.clone())).or_default().clone()
         };
-        slot.get_or_init(|| self.compile(kernel, spec).map(Arc::new)).clone()
+        slot.get_or_init(|| self.compile(kernel, spec, target).map(Arc::new)).clone()
     }
 
-    fn compile(&self, kernel: &KernelSignature, spec: &Specialization) -> Result<CompiledKernel, Error> {
+    fn compile(&self, kernel: &KernelSignature, spec: &Specialization, target: Target) -> Result<CompiledKernel, Error> {
         let encoded = postcard::to_stdvec(spec).map_err(|e| Error::Internal(format!("encoding a specialization: {e}")))?;
+        let target_id = match &target {
+            Target::Host => format!("host {}", kiln_compiler::host::target_id()),
+            Target::Gpu(gpu) => format!("ptx {}", gpu.name()),
+        };
         let key = Key::of([
-            b"host".as_slice(),
             kiln_compiler::build_id().as_bytes(),
-            kiln_compiler::host::target_id().as_bytes(),
+            target_id.as_bytes(),
             self.0.key.hex().as_bytes(),
             kernel.name.as_bytes(),
             &encoded,
             &[self.0.options.opt_level],
         ]);
         let cached = self.0.options.cache.as_ref().and_then(|cache| cache.get(&key));
-        if let Some(object) = cached.and_then(|bytes| postcard::from_bytes(&bytes).ok())
-            && let Ok(compiled) = CompiledKernel::link(object, Origin::Disk, vec![])
+        if let Some(code) = cached.and_then(|bytes| postcard::from_bytes(&bytes).ok())
+            && let Ok(compiled) = CompiledKernel::link(code, Origin::Disk, vec![])
         {
             return Ok(compiled);
         }
         let session = self.session()?;
-        let options = CompileOptions { opt_level: self.0.options.opt_level, ..CompileOptions::new(Target::Host) };
+        let options = CompileOptions { opt_level: self.0.options.opt_level, ..CompileOptions::new(target) };
         let compiled = session.compile(&kernel.name, spec, &options)?;
-        let Artifact::Host(object) = compiled.artifact else {
-            return Err(Error::Internal("compilation for the CPU gave no machine code".to_owned()));
+        let code = match compiled.artifact {
+            Artifact::Host(object) => Code::Host(object),
+            Artifact::Ptx(artifact) => Code::Ptx(artifact),
+            Artifact::None => return Err(Error::Internal("compilation gave no code".to_owned())),
         };
-        if let (Some(cache), Ok(bytes)) = (&self.0.options.cache, postcard::to_stdvec(&object)) {
+        if let (Some(cache), Ok(bytes)) = (&self.0.options.cache, postcard::to_stdvec(&code)) {
             // As above: the launch goes on.
             let _ = cache.put(&key, &bytes);
         }
         let mut stages = compiled.stages;
         stages.insert(0, Stage { name: "load".into(), time: session.load_time });
-        CompiledKernel::link(object, Origin::Compiled, stages)
+        CompiledKernel::link(code, Origin::Compiled, stages)
     }
 }
 

@@ -5,13 +5,26 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::TensorError;
 
 /// Alignment of memory that Kiln allocates, in bytes: a cache line, and the widest vector.
 pub const ALIGN: usize = 64;
+
+/// Blocks that are alive: first address to length. Launches on devices with memory of their own look up here what a raw pointer leads into.
+static LIVE: RwLock<BTreeMap<usize, usize>> = RwLock::new(BTreeMap::new());
+
+/// First address and length of the block that an address lies in, or at the end of.
+pub(crate) fn containing(address: u64) -> Option<(u64, usize)> {
+    let address = address as usize;
+    let live = LIVE.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (&base, &bytes) = live.range(..=address).next_back()?;
+    (address - base <= bytes).then_some((base as u64, bytes))
+}
 
 /// A block of host memory.
 #[derive(Debug)]
@@ -58,14 +71,14 @@ impl Storage {
         let skip = block.as_ptr().align_offset(ALIGN);
         // SAFETY: `skip` is less than ALIGN, and the block has that many bytes more than asked for.
         let base = unsafe { block.add(skip) };
-        Ok(Storage { base, bytes, owner: Owner::Block(block, layout), borrows: AtomicI32::new(0) })
+        Ok(Storage::of(base, bytes, Owner::Block(block, layout)))
     }
 
     /// Takes over a vector's memory.
     pub fn from_vec<T: Copy + Send + Sync + 'static>(mut vec: Vec<T>) -> Storage {
         let bytes = std::mem::size_of_val(vec.as_slice());
         let base = NonNull::new(vec.as_mut_ptr().cast()).expect("a vector's pointer is never null");
-        Storage { base, bytes, owner: Owner::Foreign(Keeper(Box::new(vec))), borrows: AtomicI32::new(0) }
+        Storage::of(base, bytes, Owner::Foreign(Keeper(Box::new(vec))))
     }
 
     /// Adopts memory that `keeper` keeps alive.
@@ -73,7 +86,14 @@ impl Storage {
     /// # Safety
     /// `base` must be valid for reads and writes of `bytes` bytes for as long as `keeper` lives, and nothing else may access it meanwhile.
     pub unsafe fn adopt(base: NonNull<u8>, bytes: usize, keeper: Box<dyn Any + Send + Sync>) -> Storage {
-        Storage { base, bytes, owner: Owner::Foreign(Keeper(keeper)), borrows: AtomicI32::new(0) }
+        Storage::of(base, bytes, Owner::Foreign(Keeper(keeper)))
+    }
+
+    fn of(base: NonNull<u8>, bytes: usize, owner: Owner) -> Storage {
+        if bytes > 0 {
+            LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(base.as_ptr() as usize, bytes);
+        }
+        Storage { base, bytes, owner, borrows: AtomicI32::new(0) }
     }
 
     /// First byte.
@@ -128,6 +148,9 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
+        if self.bytes > 0 {
+            LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&(self.base.as_ptr() as usize));
+        }
         if let Owner::Block(block, layout) = &self.owner {
             // SAFETY: allocated with this layout, and given back once.
             unsafe { dealloc(block.as_ptr(), *layout) }
@@ -172,5 +195,16 @@ mod tests {
         drop(writer);
         assert!(storage.read().is_ok());
         assert!(Storage::zeroed(usize::MAX - 3).is_err());
+    }
+
+    #[test]
+    fn addresses_lead_to_live_blocks() {
+        let storage = Storage::from_vec(vec![0u32; 5]);
+        let base = storage.base().as_ptr() as u64;
+        assert_eq!(containing(base), Some((base, 20)));
+        assert_eq!(containing(base + 20), Some((base, 20)));
+        assert_ne!(containing(base + 21), Some((base, 20)));
+        drop(storage);
+        assert!(containing(base).is_none_or(|(found, _)| found != base));
     }
 }

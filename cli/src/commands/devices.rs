@@ -14,6 +14,7 @@ pub fn run(ui: &Ui) -> Result<ExitCode> {
     for device in &devices {
         let mark = if device.name() == best { '*' } else { ' ' };
         let text = match device.cuda_info() {
+            None if device.emulator_options().is_some() => "PTX on the CPU, every access checked".to_owned(),
             None => format!("{} threads", device.num_sms()),
             Some(info) => format!(
                 "{}, sm_{}, {} multiprocessors, {:.1} GiB (compiled for, not launched on yet)",
@@ -23,7 +24,7 @@ pub fn run(ui: &Ui) -> Result<ExitCode> {
                 info.memory as f64 / 1_073_741_824.0
             ),
         };
-        ui.out(&format!("{mark} {:<8} {text}\n", device.name()));
+        ui.out(&format!("{mark} {:<15} {text}\n", device.name()));
     }
     if let Some(why) = no_gpus {
         ui.out(&format!("  no GPUs: {why}\n"));

@@ -23,6 +23,7 @@ mod masks;
 pub mod pipeline;
 mod replace;
 mod reproducer;
+mod scaled_dots;
 mod split_loops;
 
 pub use launch_facts::add_launch_facts;

@@ -4,7 +4,7 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks, split_loops};
+use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks, scaled_dots, split_loops};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -20,6 +20,7 @@ const COMMON: &[Pass] = &[
     MASKS,
     CANONICALIZE,
     DOT_ACC,
+    SCALED_DOTS,
     LICM,
     // Loop invariants now stand beside equal ones outside.
     CSE,
@@ -34,6 +35,7 @@ const DCE: Pass = Pass::function("dce", dce::run);
 const SPLIT_LOOPS: Pass = Pass::function("split-loops", split_loops::run);
 const MASKS: Pass = Pass::function("masks", masks::run);
 const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
+const SCALED_DOTS: Pass = Pass::function("scaled-dots", scaled_dots::run);
 const LICM: Pass = Pass::function("licm", licm::run);
 const INDEX_WIDTH: Pass = Pass::function("index-width", index_width::run);
 

@@ -1,16 +1,17 @@
-//! Lane-by-lane operators. Floats of 16 bits are computed natively for f16 sums and products, through f32 otherwise: rounding
+//! Lane-by-lane operators. Floats of 8 bits are computed in f32 (`float8`), those of 16 bits natively for f16 sums and products, through f32 otherwise: rounding
 //! the f32 result once more gives the same bits, since 24 >= 2 * 11 + 2 (f16) and 24 >= 2 * 8 + 2 (bf16).
 
 use kiln_ir::ops::{BinaryOp, CmpOp, UnaryOp};
 use kiln_ir::{Elem, Inst, ScalarType, Value};
 
 use super::emit::Emitter;
-use super::error::{ELEMENT_TYPE, OPERATION, Result, internal};
+use super::error::{Result, internal};
+use super::float8::is_f8;
 use super::text::{Asm, Ty, Val};
 
 impl Emitter<'_> {
     pub(super) fn unary(&mut self, inst: Inst, op: UnaryOp, arg: Value) -> Result<()> {
-        let elem = self.arithmetic_elem(inst, arg)?;
+        let elem = self.arithmetic_elem(arg)?;
         let regs = self.regs(arg);
         let result = regs.iter().map(|&v| self.unary_one(op, elem, v)).collect();
         self.define(inst, result);
@@ -18,10 +19,7 @@ impl Emitter<'_> {
     }
 
     pub(super) fn binary(&mut self, inst: Inst, op: BinaryOp, a: Value, b: Value) -> Result<()> {
-        let elem = self.arithmetic_elem(inst, a)?;
-        if op == BinaryOp::Rem && elem.is_float() {
-            return self.refuse(inst, OPERATION, format!("`%` on {elem} is not supported on the GPU yet"));
-        }
+        let elem = self.arithmetic_elem(a)?;
         let (a, b) = (self.regs(a), self.regs(b));
         let result = (0..a.len()).map(|i| self.binary_one(op, elem, a[i], b[i])).collect();
         self.define(inst, result);
@@ -29,11 +27,15 @@ impl Emitter<'_> {
     }
 
     pub(super) fn fma(&mut self, inst: Inst, a: Value, b: Value, c: Value) -> Result<()> {
-        self.arithmetic_elem(inst, a)?;
+        let elem = self.arithmetic_elem(a)?;
         let (a, b, c) = (self.regs(a), self.regs(b), self.regs(c));
-        let ty = a[0].ty;
-        let name = format!("llvm.fma.{}", suffix(ty));
-        let result = (0..a.len()).map(|i| self.w.call(ty, &name, &[a[i], b[i], c[i]])).collect();
+        let one = |e: &mut Self, v: &[Val]| e.w.call(v[0].ty, &format!("llvm.fma.{}", suffix(v[0].ty)), v);
+        let result = (0..a.len())
+            .map(|i| {
+                let lane = [a[i], b[i], c[i]];
+                if is_f8(elem) { self.through_f8(elem, &lane, one) } else { one(self, &lane) }
+            })
+            .collect();
         self.define(inst, result);
         Ok(())
     }
@@ -41,7 +43,7 @@ impl Emitter<'_> {
     pub(super) fn compare(&mut self, inst: Inst, op: CmpOp, a: Value, b: Value) -> Result<()> {
         let elem = match self.func.ty(a).elem() {
             Elem::Ptr { .. } => None,
-            Elem::Scalar(_) => Some(self.arithmetic_elem(inst, a)?),
+            Elem::Scalar(_) => Some(self.arithmetic_elem(a)?),
         };
         let (a, b) = (self.regs(a), self.regs(b));
         let result = (0..a.len()).map(|i| self.compare_one(op, elem, a[i], b[i])).collect();
@@ -49,18 +51,18 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// The element type of an operand of arithmetic; f8 is storage only.
-    fn arithmetic_elem(&self, inst: Inst, value: Value) -> Result<ScalarType> {
+    /// The element type of an operand of arithmetic.
+    fn arithmetic_elem(&self, value: Value) -> Result<ScalarType> {
         match self.func.ty(value).elem() {
-            Elem::Scalar(s @ (ScalarType::F8E4M3 | ScalarType::F8E5M2)) => {
-                self.refuse(inst, ELEMENT_TYPE, format!("arithmetic on {s} is not supported on the GPU: convert to f32 first"))
-            }
             Elem::Scalar(s) => Ok(s),
             Elem::Ptr { .. } => Err(internal("arithmetic on pointers")),
         }
     }
 
     pub(super) fn unary_one(&mut self, op: UnaryOp, elem: ScalarType, v: Val) -> Val {
+        if is_f8(elem) {
+            return self.through_f8(elem, &[v], |e, v| e.unary_one(op, ScalarType::F32, v[0]));
+        }
         let ty = v.ty;
         let zero = Val::zero(ty);
         match op {
@@ -112,6 +114,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn binary_one(&mut self, op: BinaryOp, elem: ScalarType, a: Val, b: Val) -> Val {
+        if is_f8(elem) {
+            return self.through_f8(elem, &[a, b], |e, v| e.float_binary(op, v[0], v[1]));
+        }
         if elem.is_float() {
             return self.float_binary(op, a, b);
         }
@@ -175,6 +180,7 @@ impl Emitter<'_> {
                 self.w.asm(&[Ty::F32], Asm::Pure, "div.full.f32 $0, $1, $2;", "=f,f,f", &[a, b])[0]
             }
             BinaryOp::FastDiv => self.w.raw("fdiv", a, b),
+            BinaryOp::Rem => self.float_rem(a, b),
             other => unreachable!("{other} on floats is refused by the verifier"),
         }
     }
@@ -235,6 +241,10 @@ impl Emitter<'_> {
 
     /// `elem` is None for pointers.
     pub(super) fn compare_one(&mut self, op: CmpOp, elem: Option<ScalarType>, a: Val, b: Val) -> Val {
+        if let Some(elem) = elem.filter(|e| is_f8(*e)) {
+            let wide = self.f8_to_f32(&[a, b], elem);
+            return self.compare_one(op, Some(ScalarType::F32), wide[0], wide[1]);
+        }
         if elem.is_some_and(ScalarType::is_float) {
             let predicate = match op {
                 CmpOp::Eq => "oeq",

@@ -1,5 +1,6 @@
 //! Atomics: one thread performs each element's operation, in inline PTX with its order and scope; all threads that hold a
-//! copy of the element get the old value.
+//! copy of the element get the old value. What PTX does not have (floats' max and min, elements of 8 and 16 bits) is a
+//! compare-and-swap loop.
 //!
 //! An order holds for the whole program: a barrier before a release gathers what all threads did, a barrier after an acquire
 //! lets all of them see what was acquired.
@@ -8,8 +9,8 @@ use kiln_ir::ops::{AtomicOp, BinaryOp, MemOrder, MemScope};
 use kiln_ir::{Elem, Inst, InstData, Place, ScalarType, Value};
 
 use super::emit::{Emitter, from_memory, to_memory};
-use super::error::{ARCHITECTURE, ELEMENT_TYPE, Result};
-use super::text::{Asm, Ty, Val};
+use super::error::Result;
+use super::text::{Asm, Ty, Val, int_of};
 
 /// The parts all atomic instructions have.
 struct Parts<'a> {
@@ -36,7 +37,6 @@ impl Emitter<'_> {
             other => unreachable!("not an atomic: {other:?}"),
         };
         let elem = self.func.ty(parts.typed).elem();
-        self.check_atomic(inst, data, elem)?;
         self.order_before(inst);
         if matches!(parts.order, MemOrder::Release | MemOrder::AcqRel) {
             self.barrier();
@@ -65,32 +65,6 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn check_atomic(&self, inst: Inst, data: &InstData, elem: Elem) -> Result<()> {
-        use ScalarType::*;
-        let refuse = |code, message: String| self.refuse(inst, code, message);
-        let bytes = elem.bytes();
-        match data {
-            InstData::AtomicRmw { op: AtomicOp::Add, .. } => match elem {
-                Elem::Scalar(I32 | U32 | I64 | U64 | F16 | F32 | F64) => Ok(()),
-                Elem::Scalar(BF16) if self.target.sm >= 90 => Ok(()),
-                Elem::Scalar(BF16) => {
-                    refuse(ARCHITECTURE, format!("atomic_add on bf16 needs sm_90, the target is {}", self.target.name()))
-                }
-                other => refuse(ELEMENT_TYPE, format!("atomic_add on {other} is not supported on the GPU")),
-            },
-            InstData::AtomicRmw { op, .. } => match elem {
-                Elem::Scalar(I32 | U32 | I64 | U64) => Ok(()),
-                Elem::Scalar(F32 | F64) if matches!(op, AtomicOp::Max | AtomicOp::Min | AtomicOp::Xchg) => Ok(()),
-                Elem::Ptr { .. } if *op == AtomicOp::Xchg => Ok(()),
-                other => refuse(ELEMENT_TYPE, format!("atomic_{op} on {other} is not supported on the GPU")),
-            },
-            InstData::AtomicCas { .. } if !matches!(bytes, 2 | 4 | 8) => {
-                refuse(ELEMENT_TYPE, format!("atomic_cas on {elem} is not supported on the GPU"))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// One element; the old value in its memory form, for instructions that have one.
     fn atomic_one(
         &mut self,
@@ -110,20 +84,24 @@ impl Emitter<'_> {
         let (order, scope) = (order_name(parts.order), scope_name(parts.scope));
         let bits = ty.bits();
         let old = match data {
-            InstData::AtomicRmw { op: op @ (AtomicOp::Max | AtomicOp::Min), value, .. } if ty.is_float() => {
-                let value = self.regs(*value)[r as usize];
-                self.float_extreme(*op, parts, address, value, predicate)
-            }
             InstData::AtomicRmw { op, value, .. } => {
-                let operand = raw(self, *value);
-                let kind = rmw_type(*op, elem);
-                self.predicated(
-                    &format!("atom.{order}.{scope}.global.{kind} %r, [%a], %0;"),
-                    bits,
-                    address,
-                    &[operand],
-                    predicate,
-                )
+                if self.is_native(*op, elem) {
+                    let operand = raw(self, *value);
+                    let kind = rmw_type(*op, elem);
+                    let ptx = format!("atom.{order}.{scope}.global.{kind} %r, [%a], %0;");
+                    self.predicated(&ptx, bits, address, &[operand], predicate)
+                } else {
+                    let value = self.regs(*value)[r as usize];
+                    let op = *op;
+                    self.by_exchange(parts, elem, address, predicate, |e, old| e.rmw_value(op, elem, old, value))
+                }
+            }
+            InstData::AtomicCas { expected, value, .. } if bits == 8 => {
+                let (expected, value) = (self.regs(*expected)[r as usize], self.regs(*value)[r as usize]);
+                self.by_exchange(parts, elem, address, predicate, |e, old| {
+                    let equal = e.w.icmp("eq", old, expected);
+                    e.w.select(equal, value, old)
+                })
             }
             InstData::AtomicCas { expected, value, .. } => {
                 let (expected, value) = (raw(self, *expected), raw(self, *value));
@@ -145,9 +123,36 @@ impl Emitter<'_> {
         Ok(Some(self.w.bitcast(old, ty)))
     }
 
+    /// Whether PTX has the operation for the type, with any order and scope.
+    fn is_native(&self, op: AtomicOp, elem: Elem) -> bool {
+        use ScalarType::*;
+        let word = |s: ScalarType| s.bits() >= 32 && !s.is_float();
+        match (op, elem) {
+            (AtomicOp::Add, Elem::Scalar(F16 | F32 | F64)) => true,
+            (AtomicOp::Add, Elem::Scalar(BF16)) => self.target.sm >= 90,
+            (AtomicOp::Xchg, _) => elem.bytes() >= 4,
+            (_, Elem::Scalar(s)) => word(s),
+            (_, Elem::Ptr { .. }) => false,
+        }
+    }
+
+    /// What a read-modify-write leaves.
+    fn rmw_value(&mut self, op: AtomicOp, elem: Elem, old: Val, value: Val) -> Val {
+        let op = match op {
+            AtomicOp::Add => BinaryOp::Add,
+            AtomicOp::Max => BinaryOp::Max,
+            AtomicOp::Min => BinaryOp::Min,
+            AtomicOp::And => BinaryOp::And,
+            AtomicOp::Or => BinaryOp::Or,
+            AtomicOp::Xor => BinaryOp::Xor,
+            AtomicOp::Xchg => return value,
+        };
+        self.binary_one(op, elem.scalar().unwrap_or(ScalarType::U64), old, value)
+    }
+
     /// An instruction under a predicate with a result that is 0 where the predicate is false. In `ptx`, `%r` is the result, `%a`
     /// the address, `%0` and `%1` the operands.
-    fn predicated(&mut self, ptx: &str, bits: u32, address: Val, operands: &[Val], predicate: Val) -> Val {
+    pub(super) fn predicated(&mut self, ptx: &str, bits: u32, address: Val, operands: &[Val], predicate: Val) -> Val {
         let mut args = vec![address];
         let mut constraints = String::from("l");
         for &operand in operands {
@@ -177,23 +182,42 @@ impl Emitter<'_> {
         }
     }
 
-    /// Float max and min by compare and swap: PTX has them for integers only, and NaN must pass on.
-    fn float_extreme(&mut self, op: AtomicOp, parts: &Parts, address: Val, value: Val, predicate: Val) -> Val {
-        let (ty, int) = (value.ty, value.ty.int());
-        let bits = int.bits();
-        let elem = if ty == Ty::F64 { ScalarType::F64 } else { ScalarType::F32 };
-        let combine = if op == AtomicOp::Max { BinaryOp::Max } else { BinaryOp::Min };
+    /// An operation that PTX does not have, by compare and swap until nothing came between. Elements of a byte are swapped with their neighbour.
+    fn by_exchange(
+        &mut self,
+        parts: &Parts<'_>,
+        elem: Elem,
+        address: Val,
+        predicate: Val,
+        update: impl FnOnce(&mut Self, Val) -> Val,
+    ) -> Val {
+        let ty = super::params::memory_type(elem);
+        let bits = ty.bits().max(16);
+        let word = int_of(bits);
         let scope = scope_name(parts.scope);
         let order = order_name(parts.order);
+        let narrow = ty.bits() == 8;
+        let (address, shift) = if narrow { self.halfword(address) } else { (address, Val::zero(word)) };
         let first = self.predicated(&format!("ld.relaxed.{scope}.global.b{bits} %r, [%a];"), bits, address, &[], predicate);
         let before = self.w.current();
         let (again, done) = (self.w.new_label(), self.w.new_label());
         self.w.branch(predicate, again, done);
         self.w.start(again);
-        let (expected, open) = self.w.open_phi(int);
-        let old = self.w.bitcast(expected, ty);
-        let new = self.binary_one(combine, elem, old, value);
-        let new = self.w.bitcast(new, int);
+        let (expected, open) = self.w.open_phi(word);
+        let field = if narrow { self.field(expected, shift) } else { expected };
+        let old = self.w.bitcast(field, ty);
+        let old = from_memory(&mut self.w, old, elem, self.index);
+        let new = update(self, old);
+        let new = to_memory(&mut self.w, new, elem);
+        let mut new = self.w.bitcast(new, ty.int());
+        if narrow {
+            let wide = self.w.cast("zext", new, word);
+            let placed = self.w.raw("shl", wide, shift);
+            let hole = self.w.raw("shl", Val::int(word, 0xff), shift);
+            let hole = self.w.not(hole);
+            let rest = self.w.and(expected, hole);
+            new = self.w.or(rest, placed);
+        }
         let ptx = format!("atom.{order}.{scope}.global.cas.b{bits} %r, [%a], %0, %1;");
         let found = self.predicated(&ptx, bits, address, &[expected, new], Val::bool(true));
         let swapped = self.w.icmp("eq", found, expected);
@@ -201,7 +225,23 @@ impl Emitter<'_> {
         self.w.branch(swapped, done, again);
         self.w.close_phi(open, &[(first, before), (found, latch)]);
         self.w.start(done);
-        self.w.phi(int, &[(first, before), (found, latch)])
+        let last = self.w.phi(word, &[(first, before), (found, latch)]);
+        if narrow { self.field(last, shift) } else { last }
+    }
+
+    /// The 16 bits that hold a byte, and how far up in them it is.
+    fn halfword(&mut self, address: Val) -> (Val, Val) {
+        let at = self.w.bitcast(address, Ty::I64);
+        let even = self.w.and(at, Val::int(Ty::I64, -2));
+        let even = self.w.bitcast(even, Ty::Global);
+        let odd = self.w.cast("trunc", at, Ty::I16);
+        let odd = self.w.and(odd, Val::int(Ty::I16, 1));
+        (even, self.w.shl(odd, 3))
+    }
+
+    fn field(&mut self, word: Val, shift: Val) -> Val {
+        let down = self.w.raw("lshr", word, shift);
+        self.w.cast("trunc", down, Ty::I8)
     }
 
     /// Old values reach the threads that hold copies of their elements.

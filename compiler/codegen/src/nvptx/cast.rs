@@ -5,7 +5,8 @@ use kiln_ir::{Elem, Inst, ScalarType, Value};
 
 use super::arith::suffix;
 use super::emit::Emitter;
-use super::error::{ELEMENT_TYPE, Result, internal};
+use super::error::{Result, internal};
+use super::float8::is_f8;
 use super::text::{Asm, Ty, Val};
 
 impl Emitter<'_> {
@@ -14,19 +15,42 @@ impl Emitter<'_> {
         let (Elem::Scalar(from), Elem::Scalar(to)) = (self.func.ty(arg).elem(), self.func.ty(result).elem()) else {
             return Err(internal("a cast of pointers"));
         };
-        let f8 = |s| matches!(s, ScalarType::F8E4M3 | ScalarType::F8E5M2);
-        if from != to && (f8(from) || f8(to)) {
-            let message = format!("conversion from {from} to {to} is not supported on the GPU yet");
-            return self.refuse(inst, ELEMENT_TYPE, message);
-        }
         let regs = self.regs(arg);
-        let result = regs.iter().map(|&v| self.cast_one(v, from, to)).collect();
+        let result = self.cast_all(&regs, from, to);
         self.define(inst, result);
         Ok(())
     }
 
+    /// Elements from one type to another. 8-bit floats are converted two at a time where the target can.
+    fn cast_all(&mut self, values: &[Val], from: ScalarType, to: ScalarType) -> Vec<Val> {
+        if from == to {
+            return values.to_vec();
+        }
+        if is_f8(from) {
+            let wide = self.f8_to_f32(values, from);
+            return self.cast_all(&wide, ScalarType::F32, to);
+        }
+        if is_f8(to) {
+            let wide: Vec<Val> = values.iter().map(|&v| self.for_f8(v, from)).collect();
+            return self.f32_to_f8(&wide, to);
+        }
+        values.iter().map(|&v| self.cast_one(v, from, to)).collect()
+    }
+
+    /// An element as an f32 that rounds to an 8-bit float as the element would.
+    fn for_f8(&mut self, v: Val, from: ScalarType) -> Val {
+        match v.ty {
+            Ty::F64 => self.round_to_odd(v, "cvt.rz.f32.f64 $0, $1;", "=f,d", |e, f| e.w.cast("fpext", f, Ty::F64)),
+            Ty::I32 | Ty::I64 if !from.is_float() => self.int_to_odd(v, from.is_signed_int()),
+            _ => self.cast_one(v, from, ScalarType::F32),
+        }
+    }
+
     /// One element from one type to another.
     pub(super) fn cast_one(&mut self, v: Val, from: ScalarType, to: ScalarType) -> Val {
+        if is_f8(from) || is_f8(to) {
+            return self.cast_all(&[v], from, to)[0];
+        }
         let ty = self.value_type(Elem::Scalar(to));
         match (from, to) {
             _ if from == to => v,
@@ -95,15 +119,20 @@ impl Emitter<'_> {
             let wide = self.w.cast(op, v, Ty::F32);
             return self.w.cast("fptrunc", wide, to);
         }
+        let odd = self.int_to_odd(v, signed);
+        self.w.cast("fptrunc", odd, to)
+    }
+
+    /// An integer of 32 or 64 bits as f32, rounded to odd.
+    fn int_to_odd(&mut self, v: Val, signed: bool) -> Val {
         let kind = if signed { 's' } else { 'u' };
         let constraint = if v.ty.bits() == 64 { 'l' } else { 'r' };
         let ptx = format!("cvt.rz.f32.{kind}{} $0, $1;", v.ty.bits());
         let ty = v.ty;
-        let odd = self.round_to_odd(v, &ptx, &format!("=f,{constraint}"), |e, f| {
+        self.round_to_odd(v, &ptx, &format!("=f,{constraint}"), |e, f| {
             let name = if signed { "fptosi" } else { "fptoui" };
             e.w.call(ty, &format!("llvm.{name}.sat.{}.f32", suffix(ty)), &[f])
-        });
-        self.w.cast("fptrunc", odd, to)
+        })
     }
 
     /// An integer as `index`: one that does not fit saturates, so that an index out of bounds stays out of bounds.

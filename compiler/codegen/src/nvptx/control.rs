@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::emit::{Emitter, Slot, ViewRegs};
 use super::error::{Result, internal};
 use super::text::{Label, OpenPhi, Ty, Val};
+use crate::host::AssertInfo;
 
 /// Values carried into a block, one list of registers a value.
 type Carried = Vec<Vec<Val>>;
@@ -150,6 +151,7 @@ impl Emitter<'_> {
             Some(file) => (file.name.to_string(), file.line_col(loc.lo).0),
             None => (String::from("?"), 0),
         };
+        self.asserts.push(AssertInfo { message: message.to_owned(), place: self.module.describe(loc), loc });
         let text = [message, &file, &self.func.name].map(|text| self.string(text));
         let (fails, goes_on) = (self.w.new_label(), self.w.new_label());
         self.w.branch(holds, goes_on, fails);

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::emit::{Emitter, from_memory};
-use super::error::{ELEMENT_TYPE, Result, internal};
+use super::error::{Result, internal};
 use super::params::memory_type;
 use super::shared_tile::SharedTile;
 use super::spread::Spread;
@@ -29,9 +29,6 @@ struct Operand {
 impl Emitter<'_> {
     pub(super) fn dot(&mut self, inst: Inst, a: Value, b: Value, acc: Option<Value>) -> Result<()> {
         let elem = self.func.ty(a).elem();
-        if matches!(elem, Elem::Scalar(ScalarType::F8E4M3 | ScalarType::F8E5M2) | Elem::Ptr { .. }) {
-            return self.refuse(inst, ELEMENT_TYPE, format!("`dot` of {elem} is not supported on the GPU yet"));
-        }
         let (a_shape, b_shape) = (self.shape(a), self.shape(b));
         let rank = a_shape.len();
         let [m, k, n] = [a_shape[rank - 2], a_shape[rank - 1], b_shape[rank - 1]];

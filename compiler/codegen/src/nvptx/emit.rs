@@ -1,5 +1,6 @@
 //! Walks a kernel with layouts and writes it for one thread: the state all instructions share, and the dispatch.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use cranelift_entity::SecondaryMap;
@@ -7,14 +8,15 @@ use kiln_ir::{Block, Const, Elem, Function, Inst, InstData, Module, ScalarType, 
 use kiln_passes::gpu::Facts;
 use smallvec::SmallVec;
 
-use super::error::{OPERATION, Result, internal};
+use super::error::{Result, internal};
 use super::lines::Lines;
 use super::order::MemoryOrder;
-use super::params::{GridMapping, Params, PtxParam, memory_type};
+use super::params::{GridMapping, Params, PtxParam, Uses, memory_type};
 use super::scratch::Scratch;
 use super::spread::{Spread, Threads};
 use super::target::GpuTarget;
 use super::text::{Ty, Val, Writer};
+use crate::host::{AssertInfo, PrintInfo};
 
 /// What holds a value in a thread.
 #[derive(Clone, Debug)]
@@ -51,13 +53,16 @@ pub(super) struct Emitter<'a> {
     pub(super) ptx: u32,
     /// Definitions of constant strings.
     pub(super) strings: Vec<String>,
+    pub(super) asserts: Vec<AssertInfo>,
+    pub(super) prints: Vec<PrintInfo>,
+    /// Definitions of functions that the kernel calls, by name.
+    pub(super) functions: BTreeMap<&'static str, String>,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
 impl<'a> Emitter<'a> {
     pub(super) fn new(module: &'a Module, func: &'a Function, target: GpuTarget, warps: u32) -> Emitter<'a> {
-        let mut uses_num_sms = false;
-        func.walk(|_, inst| uses_num_sms |= matches!(func.insts[inst], InstData::NumSms));
+        let uses = Uses::of(func);
         let mut w = Writer::new();
         let threads = Threads::new(&mut w, warps);
         Emitter {
@@ -67,13 +72,16 @@ impl<'a> Emitter<'a> {
             facts: Facts::of(func),
             w,
             threads,
-            params: Params::of(func, uses_num_sms),
+            params: Params::of(func, uses),
             scratch: Scratch::default(),
             order: MemoryOrder::default(),
             lines: Lines::new(module, func),
             index: if func.index_bits == 32 { Ty::I32 } else { Ty::I64 },
             ptx: target.ptx_version(),
             strings: Vec::new(),
+            asserts: Vec::new(),
+            prints: Vec::new(),
+            functions: BTreeMap::new(),
             slots: SecondaryMap::new(),
         }
     }
@@ -208,22 +216,17 @@ impl<'a> Emitter<'a> {
             InstData::Assume { .. } | InstData::AssumeAligned { .. } => {}
             InstData::Assert { cond, message } => self.assert(inst, *cond, message),
             InstData::Dot { a, b, acc, .. } => self.dot(inst, *a, *b, *acc)?,
-            InstData::DotScaled { .. } => return self.no("dot_scaled", inst),
+            InstData::DotScaled { .. } => return Err(internal("a dot_scaled is left after the passes for GPUs")),
             InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
             InstData::TopK { arg, k } => self.topk(inst, *arg, *k)?,
             InstData::Histogram { arg, bins, mask } => self.histogram(inst, *arg, *bins, *mask)?,
-            InstData::Print { .. } => return self.no("print", inst),
-            InstData::GridSync => return self.no("grid_sync", inst),
+            InstData::Print { format, args } => self.print(inst, format, args)?,
+            InstData::GridSync => self.grid_sync(),
             InstData::Call { .. } => {
                 return Err(internal("a call is left after the inline pass"));
             }
         }
         Ok(())
-    }
-
-    /// An operation this target does not have yet.
-    fn no<T>(&self, name: &str, inst: Inst) -> Result<T> {
-        self.refuse(inst, OPERATION, format!("`{name}` is not supported on the GPU yet"))
     }
 
     // ---- values ----
@@ -422,7 +425,8 @@ fn f8_bits(value: f64, elem: Elem) -> i64 {
         return sign | 0x7f;
     }
     if value.is_infinite() {
-        return sign | if exponent_bits == 5 { 0x7c } else { 0x7f };
+        // e4m3 has no infinity: its greatest number stands for it.
+        return sign | if exponent_bits == 5 { 0x7c } else { 0x7e };
     }
     let magnitude = value.abs();
     if magnitude == 0.0 {

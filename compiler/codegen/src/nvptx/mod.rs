@@ -14,12 +14,15 @@ mod convert;
 mod dot;
 mod emit;
 mod error;
+mod float8;
 mod lines;
 mod memory;
 mod order;
 mod packed;
 mod params;
+mod print;
 mod reduce;
+mod remainder;
 mod rows;
 mod scan;
 mod scratch;
@@ -30,7 +33,10 @@ mod target;
 mod text;
 mod whole;
 
+use serde::{Deserialize, Serialize};
+
 use crate::CodegenError;
+use crate::host::{AssertInfo, PrintInfo};
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
@@ -50,7 +56,7 @@ pub struct Options {
 }
 
 /// A compiled kernel.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PtxArtifact {
     /// PTX text with one entry.
     pub ptx: String,
@@ -69,7 +75,12 @@ pub struct PtxArtifact {
     /// The launch must first raise the kernel's limit of dynamic shared memory (it is over 48 KiB).
     pub needs_shared_opt_in: bool,
     /// Layout conversions in the kernel.
+    #[serde(skip)]
     pub layouts: LayoutStats,
+    /// The kernel's assertions. `__assertfail` gets their message, file and line.
+    pub asserts: Vec<AssertInfo>,
+    /// The kernel's prints, by the number in a record of the print buffer (see [`PtxParam::PrintBuffer`]).
+    pub prints: Vec<PrintInfo>,
     /// LLVM text after optimization, where asked for.
     pub llvm: Option<String>,
 }
@@ -95,6 +106,7 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
         return Err(refuse_kernel(&laid_out, func.loc, SHARED_MEMORY, message));
     }
     let (params, grid) = (emitter.params.list.clone(), emitter.params.grid);
+    let (asserts, prints) = (std::mem::take(&mut emitter.asserts), std::mem::take(&mut emitter.prints));
     let machine = target::Machine::new(target, emitter.ptx)?;
     let text = emitter.finish(&machine.header());
     let (llvm, ptx) = machine.compile(&text, options.keep_llvm)?;
@@ -108,6 +120,8 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
         shared_bytes,
         needs_shared_opt_in: shared_bytes > STATIC_LIMIT,
         layouts,
+        asserts,
+        prints,
         llvm,
     })
 }
@@ -170,11 +184,12 @@ impl emit::Emitter<'_> {
             attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));
         }
         let strings = self.strings.join("\n");
+        let functions: String = self.functions.into_values().collect();
         let (body, declarations) = self.w.finish();
         let arena = format!("getelementptr (i8, ptr addrspace(3) @{}, i32 {arena})", text::SHARED);
         let body = body.replace(&format!("@{}", text::ARENA), &arena);
         format!(
-            "{header}@{shared} = external addrspace(3) global [0 x i8], align 1024\n{strings}\n{declarations}\
+            "{header}@{shared} = external addrspace(3) global [0 x i8], align 1024\n{strings}\n{declarations}{functions}\
              define ptx_kernel void @{name}({signature}) #0{subprogram} {{\n{body}}}\n\
              attributes #0 = {{ convergent {attributes} }}\n{groups}{metadata}",
             shared = text::SHARED,

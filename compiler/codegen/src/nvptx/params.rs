@@ -3,12 +3,13 @@
 //! Parameters stand in the order of the function's: a tensor is its base pointer, its dims, its strides (elements), 64 bits
 //! each, as in the host ABI (`kiln_ir::abi`); a pointer is 64 bits; a scalar has its own width. Hidden parameters follow.
 
-use kiln_ir::{Elem, Function, ScalarType, TypeData};
+use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
+use serde::{Deserialize, Serialize};
 
 use super::text::{Ty, Val};
 
 /// One parameter of the PTX entry, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PtxParam {
     /// Base address of tensor parameter number `0` (of the function's).
     Base(u32),
@@ -37,6 +38,11 @@ pub enum PtxParam {
     GridExtent(u8),
     /// Number of multiprocessors: i64.
     NumSms,
+    /// Where prints leave their records: an address, aligned to 8. The launch writes 64 bits of 0 and 64 bits of the capacity in bytes there, and gives that
+    /// many bytes behind them. Records follow each other as `nvptx/print.rs` says; the first 64 bits then count the bytes that were asked for.
+    PrintBuffer,
+    /// A 64-bit counter in memory that `grid_sync` counts with: the address. The launch sets the counter to 0, and has all programs resident at once.
+    GridCounter,
 }
 
 impl PtxParam {
@@ -50,7 +56,7 @@ impl PtxParam {
 }
 
 /// How program ids follow from the launch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum GridMapping {
     /// Axis 0, 1, 2 of the grid are x, y, z of the launch grid.
     Direct,
@@ -65,8 +71,29 @@ pub(super) struct Params {
     pub(super) grid: GridMapping,
 }
 
+/// Which hidden parameters a kernel has.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Uses {
+    num_sms: bool,
+    prints: bool,
+    grid_sync: bool,
+}
+
+impl Uses {
+    pub(super) fn of(func: &Function) -> Uses {
+        let mut uses = Uses::default();
+        func.walk(|_, inst| match func.insts[inst] {
+            InstData::NumSms => uses.num_sms = true,
+            InstData::Print { .. } => uses.prints = true,
+            InstData::GridSync => uses.grid_sync = true,
+            _ => {}
+        });
+        uses
+    }
+}
+
 impl Params {
-    pub(super) fn of(func: &Function, uses_num_sms: bool) -> Params {
+    pub(super) fn of(func: &Function, uses: Uses) -> Params {
         let grid = if func.grid_rank <= 3 { GridMapping::Direct } else { GridMapping::Linear };
         let mut params = Params { list: Vec::new(), types: Vec::new(), grid };
         for (number, &value) in func.param_values().iter().enumerate() {
@@ -92,8 +119,14 @@ impl Params {
                 params.push(PtxParam::GridExtent(axis), Ty::I64);
             }
         }
-        if uses_num_sms {
+        if uses.num_sms {
             params.push(PtxParam::NumSms, Ty::I64);
+        }
+        if uses.prints {
+            params.push(PtxParam::PrintBuffer, Ty::Global);
+        }
+        if uses.grid_sync {
+            params.push(PtxParam::GridCounter, Ty::Global);
         }
         params
     }

@@ -1,5 +1,7 @@
 //! The target: architecture, PTX version, the LLVM machine, and the way from LLVM text to PTX.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{Result, internal};
 use crate::llvm::Llvm;
 use crate::llvm_target::{Output, Target, initialize_nvptx};
@@ -9,7 +11,7 @@ const TRIPLE: &str = "nvptx64-nvidia-cuda";
 const PASSES: &str = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
 
 /// A GPU architecture.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct GpuTarget {
     /// Compute capability as in `sm_90`: 80, 86, 89, 90.
     pub sm: u32,

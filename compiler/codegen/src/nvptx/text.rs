@@ -623,9 +623,9 @@ pub(super) enum Asm {
     Memory = 2,
 }
 
-/// The attribute groups that calls of inline PTX refer to.
+/// The attribute groups that calls of inline PTX refer to; 3 is for functions of numbers.
 pub(super) fn attribute_groups() -> &'static str {
-    "attributes #1 = { nounwind memory(none) }\nattributes #2 = { nounwind }\n"
+    "attributes #1 = { nounwind memory(none) }\nattributes #2 = { nounwind }\nattributes #3 = { noinline nounwind memory(none) }\n"
 }
 
 fn phi_text(ty: Ty, incoming: &[(Val, Label)]) -> String {

@@ -13,59 +13,6 @@ fn refused(text: &str, target: &str) -> (&'static str, String, String) {
     }
 }
 
-/// A kernel of one instruction in line 2 of its source.
-fn one(elem: &str, line: &str) -> String {
-    format!(
-        "file 0 \"k.kiln\" [0, 10, 50]\n\
-         kernel @0 k(v0.x: mut tensor<{elem}, 2> {{number 0, align 16, dims [?, ?], strides [?, =1]}}) grid 1 index 32 {{\n\
-         v1: index = const 0\n\
-         v2: tile<{elem}, [32, 32]> = load v0[v1..+32, v1..+32]\n\
-         {line} loc 0:14..20\n\
-         yield\n}}\n"
-    )
-}
-
-#[test]
-fn operations() {
-    for (elem, line, name) in
-        [("f32", "v3: tile<f32, [32, 32]> = rem v2, v2", "`%` on f32"), ("f32", "print \"{}\" [v2]", "`print`")]
-    {
-        let (code, message, place) = refused(&one(elem, line), "sm_90a");
-        assert_eq!(code, "K0901", "{message}");
-        assert!(message.contains(name), "{message}");
-        assert_eq!(place, "k.kiln:2:5");
-    }
-}
-
-#[test]
-fn grid_sync() {
-    let text = one("f32", "grid_sync").replace("grid 1 index 32", "grid 1 index 32 schedule {cooperative}");
-    assert_eq!(refused(&text, "sm_90a").0, "K0901");
-}
-
-#[test]
-fn element_types() {
-    for (elem, line, name) in [
-        ("f8e4m3", "v3: tile<f32, [32, 32]> = cast v2", "f8e4m3"),
-        ("f8e5m2", "v3: tile<f32, [32, 32]> = dot v2, v2", "f8e5m2"),
-        ("f8e5m2", "v3: tile<f8e5m2, [32, 32]> = add v2, v2", "f8e5m2"),
-        ("i8", "v3: tile<i8, [32, 32]> = atomic add v0[v1..+32, v1..+32], v2 relaxed device", "i8"),
-    ] {
-        let (code, message, _) = refused(&one(elem, line), "sm_80");
-        assert_eq!(code, "K0902", "{message}");
-        assert!(message.contains(name), "{message}");
-    }
-}
-
-#[test]
-fn architectures() {
-    let text = one("bf16", "v3: tile<bf16, [32, 32]> = atomic add v0[v1..+32, v1..+32], v2 relaxed device");
-    let (code, message, _) = refused(&text, "sm_80");
-    assert_eq!(code, "K0904");
-    assert_eq!(message, "atomic_add on bf16 needs sm_90, the target is sm_80");
-    assert!(try_compile(&text, "sm_90a").is_ok());
-}
-
 /// A transpose of 256 x 256 f32 would need 256 KiB of shared memory.
 #[test]
 fn shared_memory() {

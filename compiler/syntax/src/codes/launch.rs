@@ -85,6 +85,14 @@ after it, so what the kernel writes is incomplete.
     LAUNCH_DEVICE = "K1016", "the device cannot be used", r#"
 There is no such device, its driver is missing, or this version of Kiln cannot launch on it yet. `kiln devices` lists what there is; `KILN_DEVICE=cpu` chooses the CPU.
 "#;
+    LAUNCH_FAULT = "K1017", "the emulator stopped the kernel", r#"
+The emulator checks every access of a kernel: bounds and alignment of memory, reads of what nothing wrote, races between programs without atomics, barriers that not
+all threads reach. The message has the kernel, the program, the source line and the instruction. Tensors' own indexes cannot leave their bounds, so an access out of
+bounds comes from a raw pointer or inline PTX. A race between programs is in the kernel: two programs write one element, or one reads what another writes, without
+atomics. A race or a barrier inside one program is the compiler's business: please report it with the kernel.
+
+No tensor is changed by a launch that was stopped.
+"#;
     LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
 The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.
 "#;

@@ -1,0 +1,477 @@
+//! The emulator as a device: the PTX that a GPU would get, with the launch it would get, run by `kiln-emulator`.
+//!
+//! The emulator's memory is its own, as a GPU's is. Before a launch every block of memory that the arguments reach is copied in, and addresses among the
+//! arguments are translated; afterwards what the kernel may have written is copied back. After a fault nothing is.
+
+use std::sync::Mutex;
+
+use kiln_compiler::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
+use kiln_emulator::{Arch, Fault, FaultKind, Limits, Machine, ModuleId, Options, Report, Sanitizers, Schedule};
+use kiln_ir::Elem;
+
+use crate::args::Arg;
+use crate::compiled::{CompiledKernel, Failure, PRINT_HEAD};
+use crate::error::{DeviceFault, Error};
+use crate::plan::Plan;
+use crate::storage;
+
+/// How the emulator runs kernels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmulatorOptions {
+    /// The GPU that is emulated; kernels are compiled for it.
+    pub target: GpuTarget,
+    /// When asynchronous operations complete, and in which order warps run.
+    pub schedule: Schedule,
+    /// Which checks run.
+    pub sanitizers: Sanitizers,
+    /// Count what every instruction does; see [`crate::Launched::emulation`].
+    pub counters: bool,
+}
+
+impl Default for EmulatorOptions {
+    /// sm_90a, everything as late as the program allows, all checks, no counters.
+    fn default() -> Self {
+        let target = GpuTarget { sm: 90, arch_specific: true };
+        EmulatorOptions { target, schedule: Schedule::Lazy, sanitizers: Sanitizers::ALL, counters: false }
+    }
+}
+
+impl EmulatorOptions {
+    /// Reads the words behind `emulator:`, separated by commas: an architecture (`sm_80`), a schedule (`eager`, `lazy`, `random=SEED`), `unchecked` for no
+    /// sanitizers.
+    ///
+    /// # Errors
+    /// The word that is not understood.
+    pub fn parse(text: &str) -> Result<EmulatorOptions, String> {
+        let mut options = EmulatorOptions::default();
+        for word in text.split(',') {
+            if let (Some(target), Some(_)) = (GpuTarget::from_name(word), Arch::from_name(word)) {
+                options.target = target;
+                continue;
+            }
+            match (word, word.split_once('=')) {
+                ("eager", _) => options.schedule = Schedule::Eager,
+                ("lazy", _) => options.schedule = Schedule::Lazy,
+                ("unchecked", _) => options.sanitizers = Sanitizers::NONE,
+                (_, Some(("random", seed))) => match seed.parse() {
+                    Ok(seed) => options.schedule = Schedule::Random(seed),
+                    Err(_) => return Err(format!("`{seed}` is no seed: random=SEED takes a number")),
+                },
+                _ => {
+                    return Err(format!(
+                        "the emulator has no option `{word}`: there are sm_80, sm_86, sm_89, sm_90, sm_90a, eager, lazy, random=SEED and unchecked"
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// The words that [`EmulatorOptions::parse`] reads.
+    pub(crate) fn words(&self) -> String {
+        let mut text = self.target.name();
+        match self.schedule {
+            Schedule::Lazy => {}
+            Schedule::Eager => text.push_str(",eager"),
+            Schedule::Random(seed) => text.push_str(&format!(",random={seed}")),
+        }
+        if self.sanitizers == Sanitizers::NONE {
+            text.push_str(",unchecked");
+        }
+        text
+    }
+
+    /// Multiprocessors of a usual product of the architecture: A100, GA102, AD102, H100.
+    pub(crate) fn multiprocessors(&self) -> i64 {
+        match self.target.sm {
+            80 => 108,
+            86 => 84,
+            89 => 142,
+            _ => 132,
+        }
+    }
+
+    fn launch_options(&self, resident_ctas: u32) -> Options {
+        Options {
+            schedule: self.schedule,
+            sanitizers: self.sanitizers,
+            // A seed is there to see the same run again.
+            deterministic: matches!(self.schedule, Schedule::Random(_)),
+            counters: self.counters,
+            limits: Limits { resident_ctas, ..Limits::default() },
+        }
+    }
+}
+
+/// Bytes of records that the prints of a launch may leave.
+const PRINT_BYTES: u64 = 1 << 20;
+
+/// A kernel that the emulator has read.
+pub(crate) struct EmulatedKernel {
+    /// The PTX and what a launch needs to know.
+    pub artifact: PtxArtifact,
+    /// Machines that have the module and are not in use. A launch takes one, or makes one where none is left.
+    idle: Mutex<Vec<(Machine, ModuleId)>>,
+}
+
+impl EmulatedKernel {
+    /// Reads the PTX.
+    pub fn load(artifact: PtxArtifact) -> Result<EmulatedKernel, Error> {
+        let kernel = EmulatedKernel { artifact, idle: Mutex::default() };
+        let machine = kernel.machine()?;
+        kernel.put_back(machine);
+        Ok(kernel)
+    }
+
+    fn machine(&self) -> Result<(Machine, ModuleId), Error> {
+        let idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+        if let Some(machine) = idle {
+            return Ok(machine);
+        }
+        let name = self.artifact.target.name();
+        let arch = Arch::from_name(&name).ok_or_else(|| Error::Device(format!("the emulator is no {name}")))?;
+        let mut machine = Machine::new(arch);
+        let module = machine.load_ptx(&self.artifact.ptx).map_err(|e| refused(&self.artifact.name, &e))?;
+        Ok((machine, module))
+    }
+
+    fn put_back(&self, machine: (Machine, ModuleId)) {
+        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(machine);
+    }
+}
+
+/// PTX or a launch that the emulator does not take: a gap of ours, never the user's mistake.
+fn refused(kernel: &str, error: &kiln_emulator::Error) -> Error {
+    Error::Internal(format!("the emulator refuses kernel `{kernel}`: {error}"))
+}
+
+/// A block of host memory and its place in the machine.
+struct Region {
+    host: u64,
+    bytes: usize,
+    device: u64,
+    written: bool,
+    /// The block holds pointers, which are translated.
+    pointers: bool,
+}
+
+/// The blocks that a launch reaches.
+#[derive(Default)]
+struct Regions(Vec<Region>);
+
+impl Regions {
+    /// Adds a block, once.
+    fn add(&mut self, host: u64, bytes: usize, written: bool, pointers: bool) {
+        if bytes == 0 {
+            return;
+        }
+        match self.0.iter_mut().find(|r| r.host == host) {
+            Some(region) => {
+                region.written |= written;
+                region.pointers |= pointers;
+            }
+            None => self.0.push(Region { host, bytes, device: 0, written, pointers }),
+        }
+    }
+
+    /// Adds the block that a raw pointer leads into.
+    fn add_pointer(&mut self, what: &dyn Fn() -> String, address: u64, written: bool) -> Result<(), Error> {
+        if address == 0 {
+            return Ok(());
+        }
+        let Some((host, bytes)) = storage::containing(address) else {
+            return Err(Error::Device(format!(
+                "{} is {address:#x}, which is in no memory that kiln knows of: the emulator copies memory, and cannot follow such a pointer; make the memory a tensor's (`Storage::adopt`)",
+                what()
+            )));
+        };
+        self.add(host, bytes, written, false);
+        Ok(())
+    }
+
+    /// Everything that the arguments of a launch reach.
+    ///
+    /// # Safety
+    /// Tensors' memory is held, raw pointers are valid.
+    unsafe fn of(args: &[Arg<'_>], plan: &Plan) -> Result<Regions, Error> {
+        let mut regions = Regions::default();
+        for (i, arg) in args.iter().enumerate() {
+            match arg {
+                Arg::Tensor(tensor, _) => {
+                    let storage = tensor.storage();
+                    let host = storage.base().as_ptr() as u64;
+                    let pointers = matches!(tensor.elem(), Elem::Ptr { .. });
+                    regions.add(host, storage.len(), plan.written[i], pointers);
+                    if let Elem::Ptr { mutable, .. } = tensor.elem() {
+                        for word in 0..storage.len() / 8 {
+                            // SAFETY: inside the storage, which is held; tensors of pointers are aligned to them.
+                            let address = unsafe { storage.base().cast::<u64>().add(word).read() };
+                            regions.add_pointer(&|| format!("element {word} of argument {}", i + 1), address, mutable)?;
+                        }
+                    }
+                }
+                Arg::Pointer { address, .. } => {
+                    regions.add_pointer(&|| format!("argument {}", i + 1), *address, plan.pointer_is_mut[i])?
+                }
+                Arg::Infer | Arg::Number(..) | Arg::Absent => {}
+            }
+        }
+        Ok(regions)
+    }
+
+    /// The machine's address for a host address. What is in no block (an empty tensor) keeps its own, which the machine has no memory at.
+    fn to_device(&self, host: u64) -> u64 {
+        let region = self.0.iter().find(|r| host >= r.host && host - r.host <= r.bytes as u64);
+        region.map_or(host, |r| r.device + (host - r.host))
+    }
+
+    fn to_host(&self, device: u64) -> u64 {
+        let region = self.0.iter().find(|r| device >= r.device && device - r.device <= r.bytes as u64);
+        region.map_or(device, |r| r.host + (device - r.device))
+    }
+
+    /// Allocates and copies in.
+    ///
+    /// # Safety
+    /// As [`Regions::of`].
+    unsafe fn copy_in(&mut self, machine: &mut Machine) -> Result<Allocations, Error> {
+        let mut allocations = Allocations(vec![]);
+        let memory = |e: kiln_emulator::Error| Error::Device(format!("the emulator: {e}"));
+        for region in &mut self.0 {
+            // Facts of alignment hold on the device too: its blocks start at multiples of 512.
+            let skip = region.host % 16;
+            // Atomics of single bytes read the byte beside theirs.
+            let bytes = (region.bytes as u64 + skip).next_multiple_of(2);
+            let base = machine.alloc(bytes).map_err(memory)?;
+            allocations.0.push(base);
+            region.device = base + skip;
+            if bytes > region.bytes as u64 + skip {
+                machine.write(base + bytes - 1, &[0u8]).map_err(memory)?;
+            }
+        }
+        for region in &self.0 {
+            // SAFETY: the caller's promise: the block is there, and nothing writes it meanwhile.
+            let bytes = unsafe { std::slice::from_raw_parts(region.host as *const u8, region.bytes) };
+            if region.pointers {
+                let words: Vec<u64> = words_of(bytes).map(|w| if w == 0 { 0 } else { self.to_device(w) }).collect();
+                machine.write(region.device, &words).map_err(memory)?;
+            } else {
+                machine.write(region.device, bytes).map_err(memory)?;
+            }
+        }
+        Ok(allocations)
+    }
+
+    /// Copies back what may have been written.
+    ///
+    /// # Safety
+    /// As [`Regions::of`], and nothing else uses the blocks that are written.
+    unsafe fn copy_out(&self, machine: &Machine) -> Result<(), Error> {
+        for region in self.0.iter().filter(|r| r.written) {
+            let mut bytes: Vec<u8> =
+                machine.read(region.device, region.bytes).map_err(|e| Error::Internal(format!("reading back: {e}")))?;
+            if region.pointers {
+                bytes = words_of(&bytes).flat_map(|w| if w == 0 { 0 } else { self.to_host(w) }.to_ne_bytes()).collect();
+            }
+            // SAFETY: the caller's promise; the block is at least as long.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), region.host as *mut u8, bytes.len()) };
+        }
+        Ok(())
+    }
+}
+
+fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
+}
+
+/// The machine's blocks of a launch.
+struct Allocations(Vec<u64>);
+
+impl Allocations {
+    fn free(self, machine: &mut Machine) -> Result<(), Error> {
+        self.0.into_iter().try_for_each(|base| machine.free(base)).map_err(|e| Error::Internal(format!("freeing: {e}")))
+    }
+}
+
+/// Memory that kernels use besides their arguments.
+struct Hidden {
+    prints: Option<u64>,
+    counter: Option<u64>,
+}
+
+impl Hidden {
+    fn make(artifact: &PtxArtifact, machine: &mut Machine) -> Result<Hidden, Error> {
+        let has = |param| artifact.params.contains(&param);
+        let mut upload = |wanted: bool, words: &[u64]| -> Result<Option<u64>, Error> {
+            let made = wanted.then(|| machine.upload(words)).transpose();
+            made.map_err(|e| Error::Device(format!("the emulator: {e}")))
+        };
+        let mut buffer = vec![0u64; (PRINT_HEAD as u64 + PRINT_BYTES) as usize / 8];
+        buffer[1] = PRINT_BYTES;
+        Ok(Hidden { prints: upload(has(PtxParam::PrintBuffer), &buffer)?, counter: upload(has(PtxParam::GridCounter), &[0])? })
+    }
+
+    fn free(self, machine: &mut Machine) -> Result<(), Error> {
+        Allocations(self.prints.into_iter().chain(self.counter).collect()).free(machine)
+    }
+}
+
+/// What a launch came to.
+pub(crate) enum Ran {
+    Done(Report),
+    Failed(Failure),
+}
+
+impl EmulatedKernel {
+    /// Runs the whole grid.
+    ///
+    /// # Safety
+    /// The plan is that of the arguments, whose memory is held; raw pointers are valid.
+    pub unsafe fn run(
+        &self,
+        compiled: &CompiledKernel,
+        name: &str,
+        args: &[Arg<'_>],
+        plan: &Plan,
+        options: &EmulatorOptions,
+    ) -> Result<Ran, Error> {
+        let grid = launch_grid(name, self.artifact.grid, plan)?;
+        if plan.programs == 0 {
+            return Ok(Ran::Done(Report::default()));
+        }
+        // SAFETY: the caller's promise.
+        let mut regions = unsafe { Regions::of(args, plan)? };
+        let (mut machine, module) = self.machine()?;
+        // SAFETY: the caller's promise.
+        let allocations = unsafe { regions.copy_in(&mut machine)? };
+        let slots = plan
+            .slots(args, |address| regions.to_device(address))
+            .map_err(|i| Error::Internal(format!("argument {} does not fit, but was bound", i + 1)))?;
+        let hidden = Hidden::make(&self.artifact, &mut machine)?;
+        let launch = kiln_emulator::Launch {
+            grid,
+            block: [32 * self.artifact.num_warps, 1, 1],
+            cluster: None,
+            smem: self.artifact.shared_bytes,
+            params: self.params(&slots, plan, options, &hidden)?,
+        };
+        let resident = self.resident(name, options, plan, hidden.counter.is_some())?;
+        let result = machine.launch(module, &self.artifact.name, &launch, &options.launch_options(resident));
+        // What was printed before a fault helps to understand it.
+        if let Some(buffer) = hidden.prints {
+            let bytes: Vec<u8> = machine
+                .read(buffer, (PRINT_HEAD as u64 + PRINT_BYTES) as usize)
+                .map_err(|e| Error::Internal(format!("reading prints: {e}")))?;
+            compiled.show_prints(name, plan.grid, &bytes)?;
+        }
+        let ran = match result {
+            Ok(report) => {
+                // SAFETY: the caller's promise.
+                unsafe { regions.copy_out(&machine)? };
+                Ok(Ran::Done(report))
+            }
+            Err(kiln_emulator::Error::Fault(fault)) => self.fault(compiled, name, *fault, plan),
+            Err(error) => Err(refused(name, &error)),
+        };
+        allocations.free(&mut machine)?;
+        hidden.free(&mut machine)?;
+        self.put_back((machine, module));
+        ran
+    }
+
+    /// The entry's parameters.
+    fn params(
+        &self,
+        slots: &[u64],
+        plan: &Plan,
+        options: &EmulatorOptions,
+        hidden: &Hidden,
+    ) -> Result<Vec<kiln_emulator::Arg>, Error> {
+        let mut slots = slots.iter();
+        self.artifact
+            .params
+            .iter()
+            .map(|param| {
+                let word = match *param {
+                    PtxParam::GridExtent(axis) => plan.grid[usize::from(axis)] as u64,
+                    PtxParam::NumSms => options.multiprocessors() as u64,
+                    PtxParam::PrintBuffer => hidden.prints.unwrap_or(0),
+                    PtxParam::GridCounter => hidden.counter.unwrap_or(0),
+                    PtxParam::Base(_) | PtxParam::Dim { .. } | PtxParam::Stride { .. } | PtxParam::Value { .. } => *slots
+                        .next()
+                        .ok_or_else(|| Error::Internal("the kernel has more parameters than the launch".to_owned()))?,
+                };
+                Ok(kiln_emulator::Arg::Bytes(word.to_le_bytes()[..param.bytes() as usize].to_vec()))
+            })
+            .collect()
+    }
+
+    /// Programs that the emulator keeps in flight: all of them where they wait for each other, which a GPU of this kind must have room for.
+    fn resident(&self, name: &str, options: &EmulatorOptions, plan: &Plan, all: bool) -> Result<u32, Error> {
+        let usual = Limits::default().resident_ctas;
+        if !all {
+            return Ok(usual);
+        }
+        let by_threads = 2048 / (32 * self.artifact.num_warps);
+        let by_shared = options.target.shared_bytes().checked_div(self.artifact.shared_bytes).unwrap_or(32);
+        let room = i64::from(by_threads.min(by_shared).clamp(1, 32)) * options.multiprocessors();
+        if plan.programs > room {
+            return Err(Error::Device(format!(
+                "kernel `{name}` waits for its whole grid of {} programs, of which {} holds {room} at once; make the grid smaller (`num_sms()`)",
+                plan.programs,
+                options.target.name()
+            )));
+        }
+        Ok(usual.max(plan.programs as u32))
+    }
+
+    /// A failed assertion of the kernel, or a fault as an error.
+    fn fault(&self, compiled: &CompiledKernel, name: &str, fault: Fault, plan: &Plan) -> Result<Ran, Error> {
+        let [x, y, z] = fault.cta.map(i64::from);
+        let program = x + plan.grid[0] * (y + plan.grid[1] * z);
+        if fault.kind == FaultKind::Trap
+            && let Some(assert) = compiled.asserts.iter().position(|info| {
+                // `file.kiln:12:5`, of which PTX has file and line.
+                let line = info.place.rsplit_once(':').map_or("?:0", |(line, _)| line);
+                fault.message.starts_with(&format!("assertion `{}` failed at {line} in ", info.message))
+            })
+        {
+            return Ok(Ran::Failed(Failure { assert: assert as u32, program }));
+        }
+        let program = crate::compiled::index_text(program, plan.grid);
+        Err(Error::Fault(Box::new(DeviceFault { kernel: name.to_owned(), program, fault })))
+    }
+}
+
+/// The grid as the device counts it.
+fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan) -> Result<[u32; 3], Error> {
+    let axes = match mapping {
+        GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
+        GridMapping::Linear => [plan.programs, 1, 1],
+    };
+    let most = [i64::from(i32::MAX), 65535, 65535];
+    for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {
+        if extent > most {
+            return Err(Error::Device(format!(
+                "the grid of kernel `{name}` has {extent} programs along axis {axis}, a GPU takes at most {most}"
+            )));
+        }
+    }
+    Ok(axes.map(|extent| extent as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_written() {
+        for text in ["sm_90a", "sm_80,eager", "sm_86,random=7", "sm_89,unchecked", "sm_90,random=0,unchecked"] {
+            assert_eq!(EmulatorOptions::parse(text).unwrap().words(), text);
+        }
+        assert_eq!(EmulatorOptions::parse("lazy").unwrap(), EmulatorOptions::default());
+        for wrong in ["", "sm_70", "sm_87", "random", "random=x", "fast", "sm_80;eager"] {
+            assert!(EmulatorOptions::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
