@@ -136,15 +136,16 @@ impl Session {
         options: &CompileOptions,
         dumps: &mut Vec<(String, String)>,
     ) -> Result<Compiled, CompileError> {
-        self.kernel(kernel)?;
+        let signature = self.kernel(kernel)?;
         let mut stages = vec![];
         let start = Instant::now();
-        let (module, warnings) = self
+        let (mut module, warnings) = self
             .guard(&format!("compiling `{kernel}` for {spec:?}"), || self.program.instantiate(kernel, spec))?
             .map_err(|diagnostics| CompileError::Refused(Report { diagnostics, sources: self.sources.clone() }))?;
         stages.push(Stage { name: "instantiate".into(), time: start.elapsed() });
 
         let start = Instant::now();
+        kiln_passes::add_launch_facts(&mut module, signature, spec);
         let pass_options = PassOptions {
             fits_32_bit: spec.fits_32_bit,
             print_after: options.print_after.clone(),
