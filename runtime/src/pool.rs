@@ -5,8 +5,9 @@
 //! (look-back scans, arrival counters) and programs that take locks rely on.
 
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 use crate::error::Error;
 
@@ -76,26 +77,111 @@ impl Pool {
             return Ok(());
         }
         let chunk = (programs / (threads * CHUNKS_PER_THREAD)).max(1);
-        let next = AtomicI64::new(0);
-        let stopped = AtomicBool::new(false);
-        let work = || {
-            while !stopped.load(Ordering::Relaxed) {
-                let begin = next.fetch_add(chunk, Ordering::Relaxed);
-                if begin >= programs {
-                    break;
-                }
-                if !run(begin, (begin + chunk).min(programs)) {
-                    stopped.store(true, Ordering::Relaxed);
-                }
-            }
-        };
-        self.helpers()?.in_place_scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|_| work());
-            }
-            work();
+        let run: &(dyn Fn(i64, i64) -> bool + Sync) = &run;
+        // SAFETY: only the lifetime changes. The job calls `run` only between `enter` and `leave`, and `close` below returns once nobody is or will be there.
+        let run: *const (dyn Fn(i64, i64) -> bool + Sync + 'static) = unsafe { std::mem::transmute(std::ptr::from_ref(run)) };
+        let job = Arc::new(Job {
+            run,
+            programs,
+            chunk,
+            next: AtomicI64::new(0),
+            stopped: AtomicBool::new(false),
+            inside: AtomicUsize::new(0),
+            owner: std::thread::current(),
         });
+        let helpers = self.helpers()?;
+        // Also when `run` panics here, nobody may go on calling it.
+        let closing = Closing(&job);
+        for _ in 1..threads {
+            let job = job.clone();
+            helpers.spawn(move || job.help());
+        }
+        job.work();
+        drop(closing);
         Ok(())
+    }
+}
+
+/// A grid being run. Helpers join it while it is open; one that comes too late, because its processor was busy, is not waited for.
+struct Job {
+    run: *const (dyn Fn(i64, i64) -> bool + Sync),
+    programs: i64,
+    chunk: i64,
+    /// The first program that was not handed out.
+    next: AtomicI64,
+    stopped: AtomicBool,
+    /// Helpers at work, and `CLOSED`.
+    inside: AtomicUsize,
+    /// The launching thread, waiting for the helpers in `close`.
+    owner: Thread,
+}
+
+/// Set in `Job::inside` once no further helper may join.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+// SAFETY: `run` points to a `Sync` closure, which is used only while the job's owner keeps it.
+unsafe impl Send for Job {}
+// SAFETY: as above; the rest is atomic.
+unsafe impl Sync for Job {}
+
+impl Job {
+    fn work(&self) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            let begin = self.next.fetch_add(self.chunk, Ordering::Relaxed);
+            if begin >= self.programs {
+                break;
+            }
+            // SAFETY: the caller is the owner, or a helper that entered: the closure is there (see `Pool::run`).
+            let go_on = unsafe { (*self.run)(begin, (begin + self.chunk).min(self.programs)) };
+            if !go_on {
+                self.stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What a helper does with the job.
+    fn help(&self) {
+        let entered = self.inside.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| (n & CLOSED == 0).then_some(n + 1));
+        if entered.is_ok() {
+            let _leaving = Leaving(self);
+            self.work();
+        }
+    }
+
+    /// Lets no further helper in, and waits for those inside.
+    fn close(&self) {
+        let mut inside = self.inside.fetch_or(CLOSED, Ordering::AcqRel) & !CLOSED;
+        let mut spins = 0;
+        while inside != 0 {
+            // The helpers are at their last chunks.
+            if spins < 1000 {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::park();
+            }
+            inside = self.inside.load(Ordering::Acquire) & !CLOSED;
+        }
+    }
+}
+
+/// Closes a job at the end of a scope.
+struct Closing<'a>(&'a Job);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Leaves a job at the end of a scope, and wakes its owner where that was the last helper.
+struct Leaving<'a>(&'a Job);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.0.inside.fetch_sub(1, Ordering::Release) == CLOSED + 1 {
+            self.0.owner.unpark();
+        }
     }
 }
 
@@ -155,5 +241,36 @@ mod tests {
             })
             .unwrap();
         assert!(ran.load(Ordering::Relaxed) < 500_000);
+    }
+
+    /// A launch does not wait for a helper that cannot come: here the only one is busy elsewhere.
+    #[test]
+    fn late_helpers_are_not_waited_for() {
+        let pool = pool(2);
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        pool.helpers().unwrap().spawn(move || held.recv().unwrap_or(()));
+        let ran = AtomicI64::new(0);
+        pool.run(100, |begin, end| {
+            ran.fetch_add(end - begin, Ordering::Relaxed);
+            true
+        })
+        .unwrap();
+        assert_eq!(ran.load(Ordering::Relaxed), 100);
+        drop(hold);
+    }
+
+    /// What `run` borrows is not touched after the launch, however late the helpers are.
+    #[test]
+    fn many_short_launches() {
+        let pool = pool(4);
+        for round in 0..20_000i64 {
+            let sum = AtomicI64::new(0);
+            pool.run(7, |begin, end| {
+                sum.fetch_add((begin..end).map(|i| i + round).sum(), Ordering::Relaxed);
+                true
+            })
+            .unwrap();
+            assert_eq!(sum.load(Ordering::Relaxed), 21 + 7 * round);
+        }
     }
 }

@@ -84,8 +84,7 @@ pub fn bench(report: &mut Report, options: &Options) -> Result<(), String> {
             }
             add(&mut stages, "rest", rest);
         }
-        let shares: Vec<String> =
-            stages.iter().map(|(stage, sample)| format!("{stage} {:.1}", sample.median() * 1e3)).collect();
+        let shares: Vec<String> = stages.iter().map(|(stage, sample)| format!("{stage} {:.1}", sample.median() * 1e3)).collect();
         rows.push(vec![
             name.to_owned(),
             format!("{:.1}", total.median() * 1e3),

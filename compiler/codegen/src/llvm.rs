@@ -494,9 +494,9 @@ impl Llvm {
             LLVMAddCallSiteAttribute(call.0, arg + 1, LLVMCreateEnumAttribute(self.context, kind, u64::from(align)));
         }
     }
-    /// Brings a line close for reading. Any address is allowed.
+    /// Brings a line close for reading: to the second-level cache, as the first is full of what is worked on. Any address is allowed.
     pub fn prefetch(&self, ptr: Val) {
-        let (read, keep, data) = (self.int(self.i32(), 0), self.int(self.i32(), 3), self.int(self.i32(), 1));
+        let (read, keep, data) = (self.int(self.i32(), 0), self.int(self.i32(), 2), self.int(self.i32(), 1));
         self.intrinsic("llvm.prefetch", &[self.ptr()], &[ptr, read, keep, data]);
     }
     pub fn memcpy(&self, dst: Val, src: Val, bytes: Val) {

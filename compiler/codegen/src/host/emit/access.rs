@@ -20,6 +20,8 @@ pub(crate) struct Address {
     elem: Elem,
     /// Bytes of the tile along the lanes, for contiguous accesses to tensors.
     row_bytes: Option<i64>,
+    /// The tensor, for accesses to one.
+    view: Option<Value>,
 }
 
 /// From this many bytes on, rows are worth fetching ahead of their turn.
@@ -55,7 +57,7 @@ impl Emitter<'_> {
         for (c, stride) in parts {
             self.along(n, &mut base, &mut along, c, self.const_lv(stride), bytes);
         }
-        Address { base, lanes: along, valid: None, elem: buffer.elem, row_bytes: None }
+        Address { base, lanes: along, valid: None, elem: buffer.elem, row_bytes: None, view: None }
     }
 
     /// Adds one dimension's coordinate to an address.
@@ -225,7 +227,7 @@ impl Emitter<'_> {
             SliceIndex::Span { len, .. } => Some(i64::from(*len) * i64::from(bytes)),
             _ => None,
         });
-        Ok(Address { base, lanes: along, valid, elem: view.elem, row_bytes })
+        Ok(Address { base, lanes: along, valid, elem: view.elem, row_bytes, view: Some(access.view) })
     }
 
     /// The address behind a pointer tile.
@@ -247,14 +249,14 @@ impl Emitter<'_> {
                 let (mut base, mut along) = (base, Along::Nothing);
                 let one = self.const_lv(1);
                 self.along(n, &mut base, &mut along, c, one, elem.bytes());
-                return Ok(Address { base, lanes: along, valid: None, elem, row_bytes: None });
+                return Ok(Address { base, lanes: along, valid: None, elem, row_bytes: None, view: None });
             }
         }
         let value = self.eval(n, ptr, coords)?;
         if self.b.lanes(value.v) == 1 {
-            return Ok(Address { base: value, lanes: Along::Nothing, valid: None, elem, row_bytes: None });
+            return Ok(Address { base: value, lanes: Along::Nothing, valid: None, elem, row_bytes: None, view: None });
         }
-        Ok(Address { base: value, lanes: Along::Pointers(value), valid: None, elem, row_bytes: None })
+        Ok(Address { base: value, lanes: Along::Pointers(value), valid: None, elem, row_bytes: None, view: None })
     }
 
     /// The address of any place.
@@ -434,6 +436,7 @@ impl Emitter<'_> {
             Along::Contiguous => {
                 let raw = self.b.splat(raw, n.lanes);
                 match valid {
+                    None if n.full => self.stream(address.view, elem, raw, address.base.v),
                     None => {
                         self.b.store(raw, address.base.v, align);
                     }

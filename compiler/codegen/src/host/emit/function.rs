@@ -32,6 +32,7 @@ impl Emitter<'_> {
         l.at_end(start);
         self.scratch = Some(scratch);
         self.parameters(args);
+        self.begin_streams();
 
         // Program ids of `begin`; the loop counts them up like digits.
         let rank = usize::from(func.grid_rank);
@@ -70,7 +71,8 @@ impl Emitter<'_> {
             }
         }
         l.end_loop(open, end, &following);
-        l.ret_void();
+        self.end_streams();
+        self.b.ret_void();
         Ok(())
     }
 

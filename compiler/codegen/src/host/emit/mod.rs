@@ -5,6 +5,7 @@
 //! * `eval`     — lanes of inline values at coordinates
 //! * `arith`, `convert`, `fast` — operators on scalars and vectors alike
 //! * `access`   — loads and stores: views, pointers, buffers
+//! * `stream`   — stores around the cache
 //! * `reduce`, `scan` — combinations across lanes
 //! * `product`  — dot and dot_scaled
 //! * `whole`    — sort, topk, histogram, cat
@@ -26,6 +27,7 @@ pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod scalar;
 pub(crate) mod scan;
+pub(crate) mod stream;
 pub(crate) mod whole;
 
 use kiln_ir::{Elem, Function, Inst, InstData, Module, ScalarType, Shape, Value};
@@ -123,6 +125,10 @@ pub(crate) struct Emitter<'a> {
     pub zero_cell: Option<Val>,
     /// Tables of constant tiles made so far.
     pub constants: FxHashMap<Inst, Val>,
+    /// Tensors that may be streamed, with the address bits that must be zero for that.
+    pub streams: FxHashMap<Value, Val>,
+    /// Whether any store streams.
+    pub streamed: bool,
 }
 
 impl<'a> Emitter<'a> {
@@ -149,6 +155,8 @@ impl<'a> Emitter<'a> {
             prints: Vec::new(),
             zero_cell: None,
             constants: FxHashMap::default(),
+            streams: FxHashMap::default(),
+            streamed: false,
         }
     }
 
