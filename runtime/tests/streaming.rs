@@ -1,8 +1,6 @@
 //! Outputs beyond the caches are written around them: the results are the same, at any alignment, and only where nothing reads them back.
 
-use kiln::compiler::{CompileOptions, Emit, Session, Target};
 use kiln::{Device, Program, ProgramOptions, Tensor};
-use kiln_ir::signature::{Assumptions, LaunchOptions};
 
 const SCALE: &str = "
 kernel scale(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 4096)] {
@@ -44,6 +42,9 @@ fn large_outputs_are_right_at_any_alignment() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn only_what_is_not_read_is_streamed() {
+    use kiln::compiler::{CompileOptions, Emit, Session, Target};
+    use kiln_ir::signature::{Assumptions, LaunchOptions};
+
     let llvm = |source: &str, name: &str| {
         let session = Session::from_source("test.kiln", source).unwrap();
         let signature = session.kernel(name).unwrap();
