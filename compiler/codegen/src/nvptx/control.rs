@@ -217,6 +217,7 @@ impl Emitter<'_> {
 fn flatten(slot: &Slot) -> Vec<Val> {
     match slot {
         Slot::Tile(regs) => regs.to_vec(),
+        Slot::Shared(base) => vec![*base],
         Slot::View(view) => {
             std::iter::once(view.base).chain(view.dims.iter().copied()).chain(view.strides.iter().copied()).collect()
         }
@@ -225,6 +226,7 @@ fn flatten(slot: &Slot) -> Vec<Val> {
 
 fn rebuild(ty: Type, values: &[Val]) -> Slot {
     match ty.data() {
+        TypeData::Tile { layout: Some(id), .. } if id.layout().is_shared() => Slot::Shared(values[0]),
         TypeData::Tile { .. } => Slot::Tile(values.into()),
         TypeData::View { rank, .. } => {
             let rank = usize::from(*rank);

@@ -19,6 +19,9 @@ impl Emitter<'_> {
         let (Some(source), Some(target)) = (from.layout(), to.layout()) else {
             return Err(internal("a conversion between tiles without layouts"));
         };
+        if target.layout().is_shared() {
+            return self.to_shared(inst, arg, target.layout());
+        }
         let regs = self.regs(arg);
         let moved = match plan(source.layout(), target.layout(), from.elem().bytes()) {
             Conversion::Registers(moves) => {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use cranelift_entity::SecondaryMap;
 use kiln_ir::{Block, Const, Elem, Function, Inst, InstData, Module, ScalarType, Shape, Type, TypeData, Value};
-use kiln_passes::gpu::Facts;
+use kiln_passes::gpu::{Facts, MmaDot};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::error::{Result, internal};
@@ -25,6 +26,8 @@ pub(super) enum Slot {
     Tile(Rc<[Val]>),
     /// A view: base pointer, dims and strides in the index type.
     View(Rc<ViewRegs>),
+    /// A tile in shared memory, in its layout from this address on.
+    Shared(Val),
 }
 
 /// The run-time parts of a view.
@@ -57,6 +60,10 @@ pub(super) struct Emitter<'a> {
     pub(super) prints: Vec<PrintInfo>,
     /// Definitions of functions that the kernel calls, by name.
     pub(super) functions: BTreeMap<&'static str, String>,
+    /// Parts of shared addresses that threads compute once: by what each thread bit adds and what is XORed in.
+    pub(super) reached: FxHashMap<(Vec<u32>, u32), Val>,
+    /// Shared addresses in the current product, by base and the thread's part.
+    pub(super) pointers: FxHashMap<(Val, Val), Val>,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
@@ -82,6 +89,8 @@ impl<'a> Emitter<'a> {
             asserts: Vec::new(),
             prints: Vec::new(),
             functions: BTreeMap::new(),
+            reached: FxHashMap::default(),
+            pointers: FxHashMap::default(),
             slots: SecondaryMap::new(),
         }
     }
@@ -215,7 +224,10 @@ impl<'a> Emitter<'a> {
             // Facts are read by the analysis; nothing runs.
             InstData::Assume { .. } | InstData::AssumeAligned { .. } => {}
             InstData::Assert { cond, message } => self.assert(inst, *cond, message),
-            InstData::Dot { a, b, acc, .. } => self.dot(inst, *a, *b, *acc)?,
+            InstData::Dot { a, b, acc, .. } => match MmaDot::of(func, inst) {
+                Some(dot) => self.mma(inst, &dot, *a, *b, *acc)?,
+                None => self.dot(inst, *a, *b, *acc)?,
+            },
             InstData::DotScaled { .. } => return Err(internal("a dot_scaled is left after the passes for GPUs")),
             InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
             InstData::TopK { arg, k } => self.topk(inst, *arg, *k)?,

@@ -9,6 +9,8 @@ use super::text::{Ty, Val};
 
 /// Exchanges up to this many bytes own their memory.
 const SMALL: u32 = 2048;
+/// Bytes of a row of all banks, at which larger pieces start: their swizzles count on it.
+const BANKS: u32 = 128;
 
 /// What is allocated, and what protects it.
 #[derive(Debug, Default)]
@@ -27,26 +29,20 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Where the memory of large exchanges starts.
     pub(super) fn arena_start(&self) -> u32 {
-        self.small
+        self.small.next_multiple_of(BANKS)
     }
 
     /// Bytes of shared memory the kernel needs.
     pub(super) fn bytes(&self) -> u32 {
-        self.small + self.arena
+        if self.arena == 0 { self.small } else { self.arena_start() + self.arena }
     }
 }
 
 impl Emitter<'_> {
     /// Memory for one exchange of `bytes`; threads may write it at once. Follow the writes with [`barrier`](Self::barrier).
     pub(super) fn scratch(&mut self, bytes: u32) -> Val {
-        let looping = self.scratch.loops > 0 && !self.scratch.synced;
         if bytes <= SMALL {
-            let at = self.scratch.small;
-            self.scratch.small += bytes.next_multiple_of(16);
-            if looping {
-                self.barrier();
-            }
-            self.w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1)
+            self.own_scratch(bytes)
         } else {
             if self.scratch.arena_used || self.scratch.loops > 0 {
                 self.barrier();
@@ -56,6 +52,17 @@ impl Emitter<'_> {
             // The arena starts where the small pieces end, which is known only at the end.
             Val::arena()
         }
+    }
+
+    /// Memory of one exchange that nothing else uses, whatever its size; tiles that are read later keep it.
+    pub(super) fn own_scratch(&mut self, bytes: u32) -> Val {
+        let align = if bytes < BANKS { 16 } else { BANKS };
+        let at = self.scratch.small.next_multiple_of(align);
+        self.scratch.small = at + bytes.next_multiple_of(16);
+        if self.scratch.loops > 0 && !self.scratch.synced {
+            self.barrier();
+        }
+        self.w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1)
     }
 
     /// Waits for every thread of the block; what they wrote is visible after it.

@@ -7,7 +7,7 @@ use kiln_ir::layout::Coords;
 use kiln_ir::{Const, Inst, Shape, Value};
 use smallvec::SmallVec;
 
-use super::emit::Emitter;
+use super::emit::{Emitter, Slot};
 use super::error::{Result, internal};
 use super::spread::Spread;
 use super::text::{Ty, Val};
@@ -32,6 +32,10 @@ impl Emitter<'_> {
     }
 
     pub(super) fn permute(&mut self, inst: Inst, arg: Value, perm: &[u8]) -> Result<()> {
+        if let slot @ Slot::Shared(_) = self.slot(arg) {
+            self.set(self.func.result(inst), slot);
+            return Ok(());
+        }
         self.rename(inst, arg, |coords| {
             let mut source: Coords = SmallVec::from_elem(0, coords.len());
             for (to, &from) in perm.iter().enumerate() {

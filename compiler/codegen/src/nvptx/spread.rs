@@ -97,36 +97,39 @@ impl Threads {
     /// by doubling become one shifted field.
     pub(super) fn linear(&self, w: &mut Writer, columns: &[u32]) -> Val {
         let tid = self.tid;
-        w.at_entry(|w| {
-            let mut sum = Val::i32(0);
-            let mut used = 0u32;
-            let mut bit = 0;
-            while bit < columns.len() {
-                let first = columns[bit];
-                if first == 0 {
-                    bit += 1;
-                    continue;
-                }
-                let mut run = 1;
-                while first.is_power_of_two() && columns.get(bit + run) == Some(&(first << run)) {
-                    run += 1;
-                }
-                let (field, bits) = if first.is_power_of_two() {
-                    let down = w.lshr(tid, bit as u32);
-                    let low = w.and(down, Val::i32((1 << run) - 1));
-                    (w.shl(low, first.trailing_zeros()), ((1 << run) - 1) * first)
-                } else {
-                    let down = w.lshr(tid, bit as u32);
-                    let one = w.and(down, Val::i32(1));
-                    let mask = w.sub(Val::i32(0), one);
-                    (w.and(mask, Val::i32(first)), first)
-                };
-                sum = if used & bits == 0 { w.or_disjoint(sum, field) } else { w.xor(sum, field) };
-                used |= bits;
-                bit += run;
+        w.at_entry(|w| Threads::linear_of(w, tid, columns))
+    }
+
+    /// The XOR of the constants in `columns` whose bit of `value` is set.
+    pub(super) fn linear_of(w: &mut Writer, value: Val, columns: &[u32]) -> Val {
+        let mut sum = Val::i32(0);
+        let mut used = 0u32;
+        let mut bit = 0;
+        while bit < columns.len() {
+            let first = columns[bit];
+            if first == 0 {
+                bit += 1;
+                continue;
             }
-            sum
-        })
+            let mut run = 1;
+            while first.is_power_of_two() && columns.get(bit + run) == Some(&(first << run)) {
+                run += 1;
+            }
+            let (field, bits) = if first.is_power_of_two() {
+                let down = w.lshr(value, bit as u32);
+                let low = w.and(down, Val::i32((1 << run) - 1));
+                (w.shl(low, first.trailing_zeros()), ((1 << run) - 1) * first)
+            } else {
+                let down = w.lshr(value, bit as u32);
+                let one = w.and(down, Val::i32(1));
+                let mask = w.sub(Val::i32(0), one);
+                (w.and(mask, Val::i32(first)), first)
+            };
+            sum = if used & bits == 0 { w.or_disjoint(sum, field) } else { w.xor(sum, field) };
+            used |= bits;
+            bit += run;
+        }
+        sum
     }
 
     /// The view of a layout from a thread.

@@ -621,11 +621,14 @@ pub(super) enum Asm {
     Pure = 1,
     /// Reads or writes memory.
     Memory = 2,
+    /// Done by all lanes of a warp together.
+    Warp = 4,
 }
 
 /// The attribute groups that calls of inline PTX refer to; 3 is for functions of numbers.
 pub(super) fn attribute_groups() -> &'static str {
-    "attributes #1 = { nounwind memory(none) }\nattributes #2 = { nounwind }\nattributes #3 = { noinline nounwind memory(none) }\n"
+    "attributes #1 = { nounwind memory(none) }\nattributes #2 = { nounwind }\nattributes #3 = { noinline nounwind memory(none) }\n\
+     attributes #4 = { convergent nounwind }\n"
 }
 
 fn phi_text(ty: Ty, incoming: &[(Val, Label)]) -> String {

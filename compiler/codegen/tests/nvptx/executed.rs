@@ -27,7 +27,7 @@ extern "C" fn no_assert(_: *mut c_void, number: u32, _: i64) {
 extern "C" fn no_print(_: *mut c_void, _: u32, _: i64, _: *const *const c_void) {}
 
 /// Runs a kernel on the CPU; the tensors afterwards.
-fn on_host(text: &str, grid: [u32; 2], inputs: &[Input]) -> Vec<Vec<u8>> {
+pub fn on_host(text: &str, grid: [u32; 2], inputs: &[Input]) -> Vec<Vec<u8>> {
     let module = verify(parse_module(text).expect("test input")).expect("test input");
     let object = host::compile(&module, &host::HostOptions::default()).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let kernel = host::load(&object).expect("host code loads");
@@ -63,8 +63,18 @@ fn on_host(text: &str, grid: [u32; 2], inputs: &[Input]) -> Vec<Vec<u8>> {
 
 /// Runs a kernel's PTX on the emulator; the tensors afterwards, and the counters.
 pub fn on_emulator(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]) -> (Vec<Vec<u8>>, Report) {
+    on_emulator_as(text, target, grid, inputs, Schedule::Random(7))
+}
+
+/// As [`on_emulator`], under a schedule.
+pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input], schedule: Schedule) -> (Vec<Vec<u8>>, Report) {
     let artifact = ptx(text, target);
-    let mut machine = Machine::new(if target == "sm_80" { Arch::Sm80 } else { Arch::Sm90a });
+    let mut machine = Machine::new(match target {
+        "sm_80" => Arch::Sm80,
+        "sm_86" => Arch::Sm86,
+        "sm_89" => Arch::Sm89,
+        _ => Arch::Sm90a,
+    });
     let module = machine.load_ptx(&artifact.ptx).unwrap_or_else(|e| panic!("{e}\n{}", artifact.ptx));
     let tensors: Vec<Option<(u64, usize)>> = inputs
         .iter()
@@ -100,7 +110,7 @@ pub fn on_emulator(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]) -
         GridMapping::Linear => [grid[0] * grid[1], 1, 1],
     };
     let launch = Launch { grid, block: [32 * artifact.num_warps, 1, 1], cluster: None, smem: artifact.shared_bytes, params };
-    let options = Options { schedule: Schedule::Random(7), deterministic: true, ..Options::default() };
+    let options = Options { schedule, deterministic: true, ..Options::default() };
     let report =
         machine.launch(module, &artifact.name, &launch, &options).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", artifact.ptx));
     let read = tensors.into_iter().flatten().map(|(at, len)| machine.read::<u8>(at, len).expect("memory")).collect();
@@ -135,7 +145,7 @@ fn bytes_of(elem: &str) -> usize {
     }
 }
 
-fn values(bytes: &[u8], elem: &str) -> Vec<f64> {
+pub fn values(bytes: &[u8], elem: &str) -> Vec<f64> {
     bytes
         .chunks(bytes_of(elem))
         .map(|c| {

@@ -2,6 +2,7 @@
 
 mod executed;
 mod pins;
+mod products;
 mod refusals;
 mod support;
 mod whole_language;

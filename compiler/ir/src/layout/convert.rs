@@ -158,6 +158,13 @@ pub fn plan(source: &Layout, target: &Layout, element_bytes: u32) -> Conversion 
     }
 }
 
+/// Whether a conversion only renames registers.
+pub fn stays_in_threads(source: &Layout, target: &Layout) -> bool {
+    source.rank() == target.rank()
+        && [Hw::Lane, Hw::Warp, Hw::Cta].into_iter().all(|hw| source.unit().bits(hw) == target.unit().bits(hw))
+        && register_moves(source, target).is_some()
+}
+
 /// The source register of each target register, where threads already hold what they need.
 fn register_moves(source: &Layout, target: &Layout) -> Option<Vec<Option<u32>>> {
     let same_threads = [Hw::Lane, Hw::Warp, Hw::Cta]

@@ -27,12 +27,15 @@ use rustc_hash::FxHashMap;
 use crate::entity::LayoutId;
 
 pub use blocked::Blocked;
-pub use convert::{Conversion, Cost, SharedBuffer, SharedMove, ShuffleMove, Shuffles, plan, wavefronts};
+pub use convert::{Conversion, Cost, SharedBuffer, SharedMove, ShuffleMove, Shuffles, plan, stays_in_threads, wavefronts};
 pub use dump::dump;
 pub use gf2::{Echelon, LinearMap, bits_of, independent, intersection};
 pub use linear::{Coords, Hw, LinearLayout};
-pub use shared::{Swizzle, shared_rows};
-pub use tensor_core::{ldmatrix, mma_accumulator, mma_operand_a, mma_operand_b, wgmma_accumulator, wgmma_operand_a};
+pub use shared::{Swizzle, shared_rows, staged};
+pub use tensor_core::{
+    ldmatrix, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b,
+    wgmma_accumulator, wgmma_operand_a,
+};
 pub use text::ParseLayoutError;
 pub use tiled::{Layout, Owner, register_vectors};
 

@@ -3,6 +3,9 @@
 //!
 //! A swizzle XORs bits of the *address*: 128 bytes: bits 4-6 with bits 7-9; 64 bytes: bits 4-5 with bits 7-8; 32 bytes:
 //! bit 4 with bit 7. Offsets in a buffer may stand for addresses only where the buffer has [`Swizzle::alignment`].
+//!
+//! Tiles that `ldmatrix` and 32- or 64-bit loads read have the same form ([`staged`]); for elements of 4 and 8 bytes the same bits
+//! meet in reverse order, because a fragment then takes 32 bytes of four rows at once and not 16 bytes of eight.
 
 use super::linear::{Hw, LinearLayout};
 use super::tiled::Layout;
@@ -45,6 +48,40 @@ impl Swizzle {
     pub fn apply(self, address: u64) -> u64 {
         address ^ ((address >> 3) & (((1 << self.bits()) - 1) << 4))
     }
+
+    /// As [`apply`](Self::apply), with the row bits in reverse order.
+    fn apply_reversed(self, address: u64) -> u64 {
+        (0..self.bits()).fold(address, |to, i| to ^ ((address >> (6 + self.bits() - i)) & 1) << (4 + i))
+    }
+}
+
+/// A tile `[d0, d1]` in shared memory for tensor-core fragments: dimension `fast` runs through memory, in spans of up to 128 bytes;
+/// the other one are its rows, all of them a span. Chunks of 16 bytes are swizzled so that no fragment read and no 16-byte
+/// store along `fast` has a bank conflict. Rows are padded to 8, `fast` to 16 bytes; any number of spans and rows will do.
+pub fn staged(shape: [u32; 2], fast: usize, element_bytes: u32) -> Layout {
+    assert!(element_bytes.is_power_of_two() && element_bytes <= 16 && fast < 2, "elements of {element_bytes} bytes");
+    let slow = 1 - fast;
+    let rows = shape[slow].next_multiple_of(8);
+    let columns = shape[fast].next_multiple_of(16 / element_bytes);
+    let fits = |swizzle: &Swizzle| (columns * element_bytes).is_multiple_of(swizzle.span());
+    let swizzle = [Swizzle::B128, Swizzle::B64, Swizzle::B32].into_iter().find(fits).unwrap_or(Swizzle::None);
+    let span = swizzle.span() / element_bytes;
+    let spans = columns / span;
+    let (row_bits, span_bits) = (rows.trailing_zeros() as u8, spans.trailing_zeros() as u8);
+    let plain = LinearLayout::along(2, fast, Hw::Offset, span.trailing_zeros() as u8)
+        .product(&LinearLayout::along(2, slow, Hw::Offset, row_bits))
+        .product(&LinearLayout::along(2, fast, Hw::Offset, span_bits));
+    let element_bits = element_bytes.trailing_zeros();
+    let cols = (0..plain.bits(Hw::Offset)).map(|bit| {
+        let address = 1u64 << (u32::from(bit) + element_bits);
+        let logical = if element_bytes < 4 { swizzle.apply(address) } else { swizzle.apply_reversed(address) };
+        plain.map().apply(logical >> element_bits)
+    });
+    let unit = LinearLayout::from_cols(plain.hw_bits(), plain.dim_bits().iter().copied().collect(), cols);
+    let mut reps = [1; 2];
+    reps[slow] = rows >> row_bits;
+    reps[fast] = spans >> span_bits;
+    Layout::new(unit, &reps)
 }
 
 /// A tile `[rows, columns]` in shared memory as TMA fills it and wgmma reads it: column chunks of one span, each all the

@@ -41,6 +41,38 @@ pub fn mma_operand_b(shape: [u32; 2], width: u32, warps: [u32; 2]) -> Layout {
     cover(tiled, shape)
 }
 
+/// The accumulator of `mma.m8n8k4` (f64) for a tile `[m, n]`; warps as in [`mma_accumulator`].
+pub fn mma_f64_accumulator(shape: [u32; 2], warps: [u32; 2]) -> Layout {
+    let tiled = product(&[
+        &ldmatrix(false),
+        &LinearLayout::along(2, 0, Hw::Warp, log2(warps[0])),
+        &LinearLayout::along(2, 1, Hw::Warp, log2(warps[1])),
+    ]);
+    cover(tiled, shape)
+}
+
+/// Operand A, `[m, k]`, of `mma.m8n8k4` (f64): one element a lane.
+pub fn mma_f64_operand_a(shape: [u32; 2], warps: [u32; 2]) -> Layout {
+    let tiled = product(&[
+        &LinearLayout::along(2, 1, Hw::Lane, 2),
+        &LinearLayout::along(2, 0, Hw::Lane, 3),
+        &LinearLayout::along(2, 0, Hw::Warp, log2(warps[0])),
+        &LinearLayout::copies(2, Hw::Warp, log2(warps[1])),
+    ]);
+    cover(tiled, shape)
+}
+
+/// Operand B, `[k, n]`, of `mma.m8n8k4` (f64): one element a lane.
+pub fn mma_f64_operand_b(shape: [u32; 2], warps: [u32; 2]) -> Layout {
+    let tiled = product(&[
+        &LinearLayout::along(2, 0, Hw::Lane, 2),
+        &LinearLayout::along(2, 1, Hw::Lane, 3),
+        &LinearLayout::copies(2, Hw::Warp, log2(warps[0])),
+        &LinearLayout::along(2, 1, Hw::Warp, log2(warps[1])),
+    ]);
+    cover(tiled, shape)
+}
+
 /// The accumulator of `wgmma.mma_async.m64n*` for a tile `[m, n]`: warp bits 0 and 1 are rows of the warpgroup, the
 /// others choose the warpgroup, along m first. Warpgroups side by side along n need a power of two of columns each.
 pub fn wgmma_accumulator(shape: [u32; 2], warpgroups: [u32; 2]) -> Layout {

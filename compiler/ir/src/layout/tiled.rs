@@ -78,6 +78,11 @@ impl Layout {
         self.repetitions() << self.unit.bits(Hw::Offset)
     }
 
+    /// The tile lies in shared memory: the layout maps offsets, and threads hold nothing of it.
+    pub fn is_shared(&self) -> bool {
+        self.unit.bits(Hw::Offset) > 0
+    }
+
     /// Number of repetitions of the unit over all dimensions.
     pub fn repetitions(&self) -> u32 {
         self.reps.iter().product()

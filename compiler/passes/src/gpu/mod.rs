@@ -1,18 +1,20 @@
 //! Passes that run only for the GPU: they give every tile a layout.
 //!
-//! [`assign_layouts`] is `coalesce` followed by `propagate`: memory operations get blocked layouts made for wide, coalesced
-//! accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
+//! [`assign_layouts`] is `tensor-cores`, `coalesce` and `propagate`: products get the fragments of their instruction; memory
+//! operations get blocked layouts made for wide, coalesced accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
 
 mod access;
 mod coalesce;
 mod facts;
 mod propagate;
 mod rules;
+mod tensor_cores;
 
 use kiln_ir::Function;
 
 pub use access::{Access, access_of};
 pub use facts::{Facts, Lanes, ViewFacts};
+pub use tensor_cores::{MmaDot, MmaKind};
 
 /// What layout assignment did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -26,6 +28,7 @@ pub struct LayoutStats {
 /// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
 pub fn assign_layouts(func: &mut Function, warps: u32) -> LayoutStats {
     let facts = Facts::of(func);
+    let dots = tensor_cores::choose(func, warps);
     let coalesced = coalesce::layouts(func, &facts, warps);
-    propagate::run(func, &facts, coalesced)
+    propagate::run(func, &facts, coalesced, dots)
 }

@@ -14,7 +14,7 @@
 //! ```
 
 use cranelift_entity::SecondaryMap;
-use kiln_ir::layout::{Conversion, Layout, plan};
+use kiln_ir::layout::{Conversion, Layout, plan, staged, stays_in_threads};
 use kiln_ir::{Block, Function, Inst, InstData, LayoutId, Value};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -24,6 +24,7 @@ use super::access::access_of;
 use super::coalesce::Coalesced;
 use super::facts::Facts;
 use super::rules::{Kind, OperandLayouts, dot_layout, is_spread, joined, kind, operand_layouts, scan_layout};
+use super::tensor_cores::MmaDot;
 
 /// Cycles of the shared-memory pipe that one more memory instruction is worth.
 const INSTRUCTION_COST: u32 = 8;
@@ -31,10 +32,17 @@ const INSTRUCTION_COST: u32 = 8;
 const ADOPTED_INSTRUCTIONS: u32 = 8;
 
 /// Lays out every tile of `func`.
-pub(super) fn run(func: &mut Function, facts: &Facts, coalesced: Coalesced) -> LayoutStats {
+pub(super) fn run(
+    func: &mut Function,
+    facts: &Facts,
+    coalesced: Coalesced,
+    dots: SecondaryMap<Inst, Option<MmaDot>>,
+) -> LayoutStats {
     let mut pass = Propagate {
         facts,
         coalesced,
+        dots,
+        operands_of_dots: FxHashMap::default(),
         natural: SecondaryMap::new(),
         soft: SecondaryMap::new(),
         chosen: SecondaryMap::new(),
@@ -50,6 +58,10 @@ pub(super) fn run(func: &mut Function, facts: &Facts, coalesced: Coalesced) -> L
 struct Propagate<'a> {
     facts: &'a Facts,
     coalesced: Coalesced,
+    /// The products for tensor cores.
+    dots: SecondaryMap<Inst, Option<MmaDot>>,
+    /// What their operands were asked to be laid out as.
+    operands_of_dots: FxHashMap<(Inst, usize), LayoutId>,
     /// The layout a value is made in; None while it is flexible.
     natural: SecondaryMap<Value, Option<LayoutId>>,
     /// The loads that a value is computed from, where there is nothing else with a layout: it may adopt another one.
@@ -174,8 +186,11 @@ impl Propagate<'_> {
                 InstData::Flip { arg, .. } => (self.natural[*arg], None),
                 InstData::Gather { index, .. } => (self.natural[*index], None),
                 InstData::Dot { .. } => {
-                    let shape = func.ty(results[0]).shape();
-                    (Some(dot_layout(shape, self.coalesced.warps).intern()), None)
+                    let layout = match &self.dots[inst] {
+                        Some(dot) => dot.acc.clone(),
+                        None => dot_layout(func.ty(results[0]).shape(), self.coalesced.warps),
+                    };
+                    (Some(layout.intern()), None)
                 }
                 InstData::Sort { .. } => (self.pick(func, &operands), None),
                 _ => (None, None),
@@ -242,11 +257,36 @@ impl Propagate<'_> {
     /// The layout of an operand of an instruction that goes through shared memory: its own, unless its elements belong to those
     /// of the result (the indices of a gather, what a dot adds to) or of the first operand (what is sorted along).
     fn exchange_operand(&self, func: &Function, inst: Inst, number: usize, value: Value) -> LayoutId {
+        // As it was asked for: the operand may have adopted another layout since.
+        if let Some(&asked) = self.operands_of_dots.get(&(inst, number)) {
+            return asked;
+        }
+        if let (Some(dot), 0 | 1) = (&self.dots[inst], number) {
+            return self.dot_operand(func, dot, number, value);
+        }
         let like = match (&func.insts[inst], number) {
             (InstData::Gather { .. }, 1) | (InstData::Dot { .. }, 2) | (InstData::Sort { .. }, _) => func.results_of(inst)[0],
             _ => value,
         };
         self.natural[like].unwrap_or_else(|| self.default_of(func, value))
+    }
+
+    /// An operand of a product on tensor cores: fragments where its registers are such already (or it is made in any layout), else
+    /// a tile in shared memory, from which fragments are read as they are needed.
+    fn dot_operand(&self, func: &Function, dot: &MmaDot, number: usize, value: Value) -> LayoutId {
+        let fragments = if number == 0 { &dot.a } else { &dot.b };
+        let Some(natural) = self.natural[value] else { return fragments.clone().intern() };
+        let from = natural.layout();
+        if from.is_shared() {
+            return natural;
+        }
+        if stays_in_threads(from, fragments) {
+            return fragments.clone().intern();
+        }
+        let run = |dim: usize| from.unit().register_run(dim).len();
+        let fast = usize::from(run(1) >= run(0));
+        let physical = fragments.physical();
+        staged([physical[0], physical[1]], fast, func.ty(value).elem().bytes()).intern()
     }
 
     fn default_of(&self, func: &Function, value: Value) -> LayoutId {
@@ -303,6 +343,9 @@ impl Propagate<'_> {
                 Kind::Exchange => {
                     for (number, &value) in operands.iter().enumerate().filter(|(_, v)| is_spread(func, **v)) {
                         let layout = self.exchange_operand(func, inst, number, value);
+                        if self.dots[inst].is_some() {
+                            self.operands_of_dots.insert((inst, number), layout);
+                        }
                         self.ask(value, layout);
                     }
                 }
@@ -367,6 +410,9 @@ impl Propagate<'_> {
         let (Some(own), Some(access)) = (self.coalesced.layouts[load], access_of(func, self.facts, load)) else {
             return false;
         };
+        if layout.layout().is_shared() {
+            return false;
+        }
         let as_wide = access.vector(layout.layout()).len() >= access.vector(own.layout()).len();
         as_wide && access.instructions(layout.layout()) <= ADOPTED_INSTRUCTIONS
     }
@@ -555,10 +601,10 @@ fn count(func: &Function) -> LayoutStats {
         if let InstData::ConvertLayout { arg } = func.insts[inst] {
             stats.conversions += 1;
             let (from, to) = (func.ty(arg), func.ty(func.result(inst)));
-            if let (Some(a), Some(b)) = (from.layout(), to.layout())
-                && matches!(plan(a.layout(), b.layout(), from.elem().bytes()), Conversion::Shared(_))
-            {
-                stats.through_shared += 1;
+            if let (Some(a), Some(b)) = (from.layout(), to.layout()) {
+                let moves =
+                    b.layout().is_shared() || matches!(plan(a.layout(), b.layout(), from.elem().bytes()), Conversion::Shared(_));
+                stats.through_shared += u32::from(moves);
             }
         }
     });
