@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::entity::{Block, FuncRef, Value};
+use crate::entity::{Block, FuncRef, LayoutId, Value};
 use crate::ops::*;
 
 /// A list of values, inline for the common sizes.
@@ -561,6 +561,48 @@ pub enum InstData {
         func: FuncRef,
         /// Arguments.
         args: ValueList,
+    },
+
+    // ---- staging in shared memory (GPU only) ----
+    /// A ring of `slots` tiles in shared memory with nothing in them. Result: the type of one of them, a tile in a layout of shared memory.
+    RingNew {
+        /// Number of tiles.
+        slots: u32,
+    },
+    /// Waits until no thread reads or fills the ring any more: a barrier of the CTA.
+    RingAcquire {
+        /// From `RingNew`.
+        ring: Value,
+    },
+    /// Starts to copy elements of global memory, which nothing writes meanwhile, into a slot. Elements out of bounds or masked off are 0, and so is all
+    /// that the slot's layout pads.
+    RingFill {
+        /// Source, of the ring's element type and shape.
+        place: Place,
+        /// Bool tile of that shape.
+        mask: Option<Value>,
+        /// From `RingNew`.
+        ring: Value,
+        /// Scalar i32 below the number of slots.
+        slot: Value,
+        /// Scalar bool: where it is false nothing happens.
+        enable: Option<Value>,
+        /// Which thread copies what, after layout assignment.
+        layout: Option<LayoutId>,
+    },
+    /// Ends a group of fills.
+    RingCommit,
+    /// Waits until all groups but the newest `pending` are in shared memory, for every thread: a barrier of the CTA.
+    RingWait {
+        /// Groups that may be under way.
+        pending: u32,
+    },
+    /// The tile in a slot; it is there until the slot is filled again. Result: the ring's type.
+    RingRead {
+        /// From `RingNew`.
+        ring: Value,
+        /// Scalar i32 below the number of slots.
+        slot: Value,
     },
 
     // ---- checks, facts, other ----

@@ -72,6 +72,19 @@ macro_rules! operands {
         let f = $f;
         match $data {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
+            RingNew { .. } | RingCommit | RingWait { .. } => {}
+            RingAcquire { ring } => f(ring),
+            RingFill { place, mask, ring, slot, enable, .. } => {
+                place.$visit(f);
+                mask.$iter().for_each(&mut *f);
+                f(ring);
+                f(slot);
+                enable.$iter().for_each(f);
+            }
+            RingRead { ring, slot } => {
+                f(ring);
+                f(slot);
+            }
             Unary { arg, .. }
             | Cast { arg }
             | Bitcast { arg }
@@ -251,7 +264,12 @@ impl InstData {
             | InstData::GridSync
             | InstData::Call { .. } => Effects { reads: true, writes: true, pinned: true, ..none },
             InstData::InlineAsm { pure_: false, .. } => Effects { reads: true, writes: true, pinned: true, ..none },
-            InstData::Prefetch { .. }
+            InstData::RingFill { .. } | InstData::RingRead { .. } => Effects { reads: true, pinned: true, ..none },
+            InstData::RingNew { .. }
+            | InstData::RingAcquire { .. }
+            | InstData::RingCommit
+            | InstData::RingWait { .. }
+            | InstData::Prefetch { .. }
             | InstData::Assert { .. }
             | InstData::Print { .. }
             | InstData::Assume { .. }

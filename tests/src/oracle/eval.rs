@@ -338,6 +338,9 @@ impl Program<'_> {
                 return Ok(());
             }
             GridSync => return Err(Fault::Unsupported("grid_sync".into())),
+            RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {
+                return Err(Fault::Unsupported("rings, which only layout assignment makes".into()));
+            }
             InlineAsm { .. } => return Err(Fault::Unsupported("inline PTX".into())),
         };
         frame.set(results[0], one);

@@ -139,6 +139,7 @@ impl<'a> Emitter<'a> {
         for &inst in &self.func.blocks[block].insts {
             self.w.location = self.lines.location(self.module, self.func.locs[inst]);
             self.inst(inst)?;
+            self.end_rings(inst);
         }
         Ok(())
     }
@@ -232,6 +233,12 @@ impl<'a> Emitter<'a> {
             InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
             InstData::TopK { arg, k } => self.topk(inst, *arg, *k)?,
             InstData::Histogram { arg, bins, mask } => self.histogram(inst, *arg, *bins, *mask)?,
+            InstData::RingNew { slots } => self.ring_new(inst, *slots)?,
+            InstData::RingAcquire { .. } => self.barrier(),
+            InstData::RingFill { .. } => self.ring_fill(inst)?,
+            InstData::RingCommit => self.ring_commit(),
+            InstData::RingWait { pending } => self.ring_wait(*pending),
+            InstData::RingRead { ring, slot } => self.ring_read(inst, *ring, *slot)?,
             InstData::Print { format, args } => self.print(inst, format, args)?,
             InstData::GridSync => self.grid_sync(),
             InstData::Call { .. } => {

@@ -25,6 +25,7 @@ mod params;
 mod print;
 mod reduce;
 mod remainder;
+mod ring;
 mod rows;
 mod scan;
 mod scratch;
@@ -94,7 +95,7 @@ pub struct PtxArtifact {
 /// [`CodegenError::Unsupported`] for what the target cannot do, with a code and a source place; [`CodegenError::Internal`] for
 /// mistakes of the compiler itself.
 pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> std::result::Result<PtxArtifact, CodegenError> {
-    let (laid_out, layouts, warps) = lay_out(module)?;
+    let (laid_out, layouts, warps) = lay_out(module, target)?;
     let kernel = only_kernel(&laid_out)?;
     let func = &laid_out.funcs[kernel];
     let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
@@ -133,11 +134,14 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
 ///
 /// # Errors
 /// A schedule the target cannot follow; an internal error where the passes break the module.
-pub fn lay_out(module: &CheckedModule) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
+pub fn lay_out(
+    module: &CheckedModule,
+    target: GpuTarget,
+) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
     let mut module: Module = module.clone().into_inner();
     let kernel = only_kernel(&module)?;
     let warps = choose_warps(&module, &module.funcs[kernel])?;
-    let stats = assign_layouts(&mut module.funcs[kernel], warps);
+    let stats = assign_layouts(&mut module.funcs[kernel], warps, target.shared_bytes());
     let checked = verify(module).map_err(|(_, violations)| {
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         internal(format!("layout assignment broke the module: {}", list.join("; ")))

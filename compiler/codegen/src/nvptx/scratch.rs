@@ -2,7 +2,11 @@
 //!
 //! Small exchanges each own a piece of memory, so that straight-line code needs one barrier an exchange. In a loop the next
 //! trip would write what a slow thread still reads: the first exchange of a trip is preceded by a barrier, the later ones
-//! are protected by those before them. Large exchanges share one arena and are always preceded by a barrier once it was used.
+//! are protected by those before them. Large exchanges and rings share one arena and are always preceded by a barrier once it was
+//! used; what is in use at one time lies side by side.
+
+use cranelift_entity::packed_option::ReservedValue;
+use kiln_ir::Inst;
 
 use super::emit::Emitter;
 use super::text::{Ty, Val};
@@ -17,8 +21,10 @@ const BANKS: u32 = 128;
 pub(super) struct Scratch {
     /// Bytes of small exchanges; the arena lies behind them.
     small: u32,
-    /// Bytes of the greatest large exchange.
+    /// Bytes of the arena: rings one behind the other, behind them the large exchange of the moment.
     arena: u32,
+    /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its bytes.
+    rings: Vec<(Inst, u32)>,
     arena_used: bool,
     /// Depth of loops around the current place.
     pub(super) loops: u32,
@@ -30,6 +36,10 @@ impl Scratch {
     /// Where the memory of large exchanges starts.
     pub(super) fn arena_start(&self) -> u32 {
         self.small.next_multiple_of(BANKS)
+    }
+
+    fn in_rings(&self) -> u32 {
+        self.rings.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Bytes of shared memory the kernel needs.
@@ -48,9 +58,34 @@ impl Emitter<'_> {
                 self.barrier();
             }
             self.scratch.arena_used = true;
-            self.scratch.arena = self.scratch.arena.max(bytes.next_multiple_of(16));
+            let live = self.scratch.in_rings();
+            self.scratch.arena = self.scratch.arena.max(live + bytes.next_multiple_of(16));
             // The arena starts where the small pieces end, which is known only at the end.
-            Val::arena()
+            self.w.offset(Val::arena(), Val::i32(live), 1)
+        }
+    }
+
+    /// Memory of a ring that is in use up to instruction `last`; threads may write it at once.
+    pub(super) fn ring_space(&mut self, bytes: u32, last: Inst) -> Val {
+        if self.scratch.arena_used || self.scratch.loops > 0 {
+            self.barrier();
+        }
+        self.scratch.arena_used = true;
+        let live = self.scratch.in_rings();
+        self.scratch.rings.push((last, bytes.next_multiple_of(BANKS)));
+        self.scratch.arena = self.scratch.arena.max(self.scratch.in_rings());
+        self.w.offset(Val::arena(), Val::i32(live), 1)
+    }
+
+    /// Gives the memory of rings back whose last use was `inst`, the youngest first.
+    pub(super) fn end_rings(&mut self, inst: Inst) {
+        for (last, _) in &mut self.scratch.rings {
+            if *last == inst {
+                *last = Inst::reserved_value();
+            }
+        }
+        while self.scratch.rings.last().is_some_and(|(last, _)| *last == Inst::reserved_value()) {
+            self.scratch.rings.pop();
         }
     }
 

@@ -136,7 +136,8 @@ fn agree_on(text: &str, target: &str, grid: [u32; 2], inputs: &[Input], elems: &
     }
 }
 
-fn bytes_of(elem: &str) -> usize {
+/// Bytes of an element.
+pub fn bytes_of(elem: &str) -> usize {
     match elem {
         "bool" | "i8" | "u8" => 1,
         "f16" | "bf16" | "i16" | "u16" => 2,

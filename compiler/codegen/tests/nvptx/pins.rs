@@ -1,6 +1,6 @@
 //! What the first kernels must look like: access widths, exchanges, barriers, and byte-identical output.
 
-use kiln_codegen::nvptx::{GridMapping, PtxParam, lay_out};
+use kiln_codegen::nvptx::{GpuTarget, GridMapping, PtxParam, lay_out};
 use kiln_ir::layout::dump;
 use kiln_ir::text::parse_module;
 use kiln_ir::verify::verify;
@@ -154,7 +154,8 @@ fn small_tiles_weigh_vectors_against_lanes() {
 fn layouts() {
     for name in KERNELS {
         let module = verify(parse_module(&kernel(name)).expect("test input")).expect("test input");
-        let (laid_out, _, _) = lay_out(&module).expect("lays out");
+        let target = GpuTarget::from_name("sm_80").expect("a supported target");
+        let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
         insta::assert_snapshot!(format!("layouts_{name}"), dump(&laid_out));
     }
 }

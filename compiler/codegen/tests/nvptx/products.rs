@@ -39,6 +39,38 @@ fn single([m, k, n]: [i64; 3], elem: &str, out: &str, precision: &str, transpose
     )
 }
 
+/// The usual product: a loop over k with the accumulator carried; tails in every dimension. `facts` are those of strides and dims.
+pub fn looped([bm, bn, bk]: [u32; 3], elem: &str, out: &str, warps: u32, stages: u32, facts: (&str, u32)) -> String {
+    let (of_sizes, align) = facts;
+    let of = |number: u32| format!("{{number {number}, align {align}, dims [{of_sizes}, {of_sizes}], strides [{of_sizes}, =1]}}");
+    format!(
+        "kernel @0 matmul(v0.a: tensor<{elem}, 2> {}, v1.b: tensor<{elem}, 2> {}, v2.c: mut tensor<{out}, 2> {}) grid 2 index 32 schedule {{warps {warps}, stages {stages}}} {{\n\
+         v3: index = program_id 0\n\
+         v4: index = program_id 1\n\
+         v5: index = const {bm}\n\
+         v6: index = const {bn}\n\
+         v7: index = const {bk}\n\
+         v8: index = mul v3, v5\n\
+         v9: index = mul v4, v6\n\
+         v10: index = const 0\n\
+         v11: index = view_dim v0 axis 1\n\
+         v12: tile<{out}, [{bm}, {bn}]> = const {zero}\n\
+         v13: tile<{out}, [{bm}, {bn}]> = for v10..v11 step v7 init [v12] (v14: index, v15: tile<{out}, [{bm}, {bn}]>) {{\n\
+         v16: tile<{elem}, [{bm}, {bk}]> = load v0[v8..+{bm}, v14..+{bk}]\n\
+         v17: tile<{elem}, [{bk}, {bn}]> = load v1[v14..+{bk}, v9..+{bn}]\n\
+         v18: tile<{out}, [{bm}, {bn}]> = dot v16, v17 acc v15{precision}\n\
+         yield v18\n\
+         }}\n\
+         store v2[v8..+{bm}, v9..+{bn}], v13\n\
+         yield\n}}\n",
+        of(0),
+        of(1),
+        of(2),
+        zero = if out == "i32" { "0" } else { "0.0" },
+        precision = if elem == "f32" { " precision tf32" } else { "" },
+    )
+}
+
 /// Largest difference over 1 + the larger magnitude.
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     let of = |(x, y): (&f64, &f64)| if x.is_nan() && y.is_nan() { 0.0 } else { (x - y).abs() / (1.0 + x.abs().max(y.abs())) };
@@ -107,6 +139,50 @@ fn every_type_and_shape() {
     }
 }
 
+/// Loops whose loads run ahead through rings of one to four slots: every copy completion, tails in m, n and k, fewer trips than
+/// slots, none at all, and copies of 16 bytes, of 4, and by hand.
+#[test]
+fn pipelined_loops() {
+    let sixteen = ("?%16", 16);
+    let even = ("?%2", 4);
+    let odd = ("?", 2);
+    for (tile, elem, warps, stages, facts, sizes) in [
+        ([64, 64, 32], "f16", 4, 3, sixteen, [80, 48, 112]),
+        ([64, 64, 32], "f16", 4, 3, sixteen, [64, 64, 32]),
+        ([64, 64, 32], "f16", 4, 4, sixteen, [64, 64, 0]),
+        ([64, 32, 64], "bf16", 2, 2, sixteen, [64, 64, 208]),
+        ([32, 64, 32], "f16", 4, 1, sixteen, [64, 64, 80]),
+        ([64, 64, 32], "f16", 4, 3, even, [70, 42, 90]),
+        ([64, 64, 32], "f16", 4, 3, odd, [67, 41, 75]),
+        ([64, 48, 48], "f16", 4, 3, sixteen, [64, 48, 96]),
+        ([64, 64, 32], "f32", 4, 3, sixteen, [80, 48, 112]),
+        ([64, 64, 64], "i8", 4, 3, sixteen, [80, 48, 112]),
+        ([32, 32, 16], "f64", 4, 3, sixteen, [48, 32, 48]),
+    ] {
+        let out = match elem {
+            "i8" => "i32",
+            "f64" => "f64",
+            _ => "f32",
+        };
+        let [m, n, k] = sizes;
+        let text = looped(tile, elem, out, warps, stages, facts);
+        let grid = [(m as u32).div_ceil(tile[0]), (n as u32).div_ceil(tile[1])];
+        let inputs = [input(elem, [m, k], 7), input(elem, [k, n], 8), input(out, [m, n], 9)];
+        let host = values(&on_host(&text, grid, &inputs)[2], out);
+        let tolerance = match elem {
+            "i8" => 0.0,
+            "f32" => 2e-3,
+            "f64" => 1e-13,
+            _ => 2e-6,
+        };
+        for (schedule, target) in SCHEDULES.into_iter().zip(["sm_80", "sm_86", "sm_89", "sm_90a"]) {
+            let (gpu, _) = on_emulator_as(&text, target, grid, &inputs, schedule);
+            let far = difference(&host, &values(&gpu[2], out));
+            assert!(far <= tolerance, "{elem} {tile:?} stages {stages} {sizes:?} {schedule:?} {target}: {far}");
+        }
+    }
+}
+
 /// Every byte as an 8-bit float, through a product with the identity: subnormals, infinities and NaN included.
 #[test]
 fn every_8_bit_float() {
@@ -121,5 +197,29 @@ fn every_8_bit_float() {
             let far = difference(&values(&host[2], "f32"), &values(&gpu[2], "f32"));
             assert!(far == 0.0, "{elem} on {target}: {far}");
         }
+    }
+}
+
+/// Staged products have no bank conflict, multiply nothing twice, copy every operand once by 16 bytes, and store whole sectors.
+#[test]
+fn counters_of_a_matmul() {
+    for (elem, out, [m, n, k]) in [
+        ("f16", "f32", [128, 128, 64]),
+        ("bf16", "f32", [128, 64, 32]),
+        ("f32", "f32", [128, 128, 32]),
+        ("f64", "f64", [64, 64, 32]),
+    ] {
+        let text = looped([m, n, k], elem, out, 8, 2, ("?%16", 16));
+        let depth = 3 * k;
+        let [rows, columns, depth] = [m, n, depth].map(i64::from);
+        let inputs = [input(elem, [rows, depth], 7), input(elem, [depth, columns], 8), input(out, [rows, columns], 9)];
+        let (_, report) = on_emulator_as(&text, "sm_80", [1, 1], &inputs, Schedule::Lazy);
+        let total = report.counters.expect("counters are on").total;
+        let (bytes, out_bytes) = (crate::executed::bytes_of(elem) as u64, crate::executed::bytes_of(out) as u64);
+        let [m, n, k] = [rows, columns, depth].map(|v| v as u64);
+        assert_eq!(total.shared_wavefronts, total.shared_ideal, "{elem}");
+        assert_eq!(total.tensor_flops, 2 * m * n * k, "{elem}");
+        assert_eq!(total.async_bytes, (m + n) * k * bytes, "{elem}");
+        assert_eq!(total.global_sectors, m * n * out_bytes / 32, "{elem}");
     }
 }

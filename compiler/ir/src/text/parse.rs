@@ -241,7 +241,7 @@ impl<'a> Parser<'a> {
         Ok(Type::scalar(self.elem_after_mut(mutable)?))
     }
 
-    fn layout(&mut self) -> Parse<LayoutId> {
+    pub(super) fn layout(&mut self) -> Parse<LayoutId> {
         self.expect("#")?;
         if let Token::Ident(word) = *self.peek()
             && let Some(number) = word.strip_prefix("layout").and_then(|n| n.parse().ok())

@@ -225,6 +225,22 @@ impl Parser<'_> {
             "assume" => InstData::Assume { cond: self.value()? },
             "assume_aligned" => InstData::AssumeAligned { ptr: self.value()?, bytes: self.number()? },
             "grid_sync" => InstData::GridSync,
+            "ring_new" => InstData::RingNew { slots: self.number()? },
+            "ring_acquire" => InstData::RingAcquire { ring: self.value()? },
+            "ring_fill" => {
+                let [ring, slot] = self.operands()?;
+                self.expect_word("from")?;
+                let place = self.place()?;
+                let (mask, enable) = (self.optional("mask")?, self.optional("if")?);
+                let layout = if self.eat_word("by") { Some(self.layout()?) } else { None };
+                InstData::RingFill { place, mask, ring, slot, enable, layout }
+            }
+            "ring_commit" => InstData::RingCommit,
+            "ring_wait" => InstData::RingWait { pending: self.number()? },
+            "ring_read" => {
+                let [ring, slot] = self.operands()?;
+                InstData::RingRead { ring, slot }
+            }
             "asm" => InstData::InlineAsm {
                 text: self.string()?.into(),
                 constraints: self.string()?.into(),

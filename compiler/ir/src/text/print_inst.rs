@@ -214,6 +214,20 @@ impl Printer<'_> {
                 self.put(format_args!(" {bytes}"));
             }
             GridSync => self.put_str("grid_sync"),
+            RingNew { slots } => self.put(format_args!("ring_new {slots}")),
+            RingAcquire { ring } => self.op("ring_acquire", &[*ring]),
+            RingFill { place, mask, ring, slot, enable, layout } => {
+                self.op("ring_fill", &[*ring, *slot]);
+                self.place(" from", place);
+                self.optional(" mask ", *mask);
+                self.optional(" if ", *enable);
+                if let Some(layout) = layout {
+                    self.put(format_args!(" by {layout}"));
+                }
+            }
+            RingCommit => self.put_str("ring_commit"),
+            RingWait { pending } => self.put(format_args!("ring_wait {pending}")),
+            RingRead { ring, slot } => self.op("ring_read", &[*ring, *slot]),
             InlineAsm { text, constraints, args, pure_ } => {
                 self.put(format_args!("asm {} {}", attrs::quoted(text), attrs::quoted(constraints)));
                 self.list("", args);

@@ -94,6 +94,12 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     grid_sync
     v72: tile<f32, [2], #layout4> = convert_layout v5
     v73: i32 = asm "mov.u32 $0, $1;" "=r,r" [v16] pure
+    v74: tile<f32, [2], #layout5> = ring_new 3
+    ring_acquire v74
+    ring_fill v74, v16 from v1[v2..+2!, v2] mask v14 if v14 by #layout6
+    ring_commit
+    ring_wait 1
+    v75: tile<f32, [2], #layout5> = ring_read v74, v16
     yield
 }
 

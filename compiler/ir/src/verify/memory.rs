@@ -75,6 +75,25 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
             rule.written(place, &[*value], *mask, None);
             rule.require(matches!(order, MemOrder::Relaxed | MemOrder::Release), || format!("an atomic store is not {order}"));
         }
+        InstData::RingNew { slots } => {
+            rule.require(*slots >= 1, || "a ring of no slots".into());
+            rule.require(results[0].layout().is_some(), || format!("{} is no tile in shared memory", results[0]));
+        }
+        InstData::RingAcquire { ring } => _ = rule.ring(*ring, None),
+        InstData::RingFill { place, mask, ring, slot, enable, .. } => {
+            if let (Some((elem, shape)), Some(of)) = (rule.place(place, false), rule.ring(*ring, Some(*slot))) {
+                rule.tile(of, elem, &shape);
+                rule.mask(*mask, &shape);
+            }
+            let scalar = enable.is_none_or(|v| func.ty(v) == Type::bool());
+            rule.require(scalar, || "a fill is enabled by a scalar bool".into());
+        }
+        InstData::RingRead { ring, slot } => {
+            if let Some(of) = rule.ring(*ring, Some(*slot)) {
+                rule.require(results[0] == of, || format!("{}, expected {of}", results[0]));
+            }
+        }
+        InstData::RingCommit | InstData::RingWait { .. } => {}
         _ => return false,
     }
     true
@@ -93,6 +112,16 @@ impl MemoryRule<'_, '_> {
     fn tile(&mut self, found: Type, elem: Elem, shape: &[u32]) {
         let expected = Type::tile(elem, shape);
         self.require(found.is_tile() && found.with_layout(None) == expected, || format!("{found}, expected {expected}"));
+    }
+
+    /// The type of the tiles of a ring, whose slot is a scalar i32.
+    fn ring(&mut self, ring: Value, slot: Option<Value>) -> Option<Type> {
+        let func = self.c.func;
+        let number = slot.is_none_or(|slot| func.ty(slot) == Type::scalar(ScalarType::I32));
+        self.require(number, || "a slot is a scalar i32".into());
+        let is_ring = matches!(func.def_data(ring), Some(InstData::RingNew { .. }));
+        self.require(is_ring, || format!("{} is no ring", func.ty(ring)));
+        is_ring.then(|| func.ty(ring))
     }
 
     fn mask(&mut self, mask: Option<Value>, shape: &[u32]) {

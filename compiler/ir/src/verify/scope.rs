@@ -125,6 +125,12 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::AtomicLoad { .. }
                 | InstData::AtomicStore { .. }
                 | InstData::GridSync
+                | InstData::RingNew { .. }
+                | InstData::RingAcquire { .. }
+                | InstData::RingFill { .. }
+                | InstData::RingCommit
+                | InstData::RingWait { .. }
+                | InstData::RingRead { .. }
                 | InstData::InlineAsm { pure_: false, .. }
         );
         c.require(inst, allowed, || "a closure of reduce or scan writes no memory and does not synchronize".into());

@@ -37,6 +37,7 @@ fn num_results(c: &Checker<'_>, data: &InstData) -> Option<usize> {
     Some(match data {
         Store { .. } | Prefetch { .. } | AtomicStore { .. } | Yield { .. } | Assert { .. } | Print { .. } => 0,
         Assume { .. } | AssumeAligned { .. } | GridSync => 0,
+        RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } => 0,
         Split { .. } | TopK { .. } => 2,
         Reduce { args, .. } | Scan { args, .. } | Sort { args, .. } => args.len(),
         For { init, .. } => init.len(),
@@ -241,6 +242,7 @@ impl Rule<'_, '_> {
             }
             MakeView { .. } | SubView { .. } | PermuteView { .. } | ViewDim { .. } | ViewStride { .. } | ViewPtr { .. } => {}
             Load { .. } | Store { .. } | Prefetch { .. } => {}
+            RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {}
             AtomicRmw { .. } | AtomicCas { .. } | AtomicLoad { .. } | AtomicStore { .. } => {}
         }
     }

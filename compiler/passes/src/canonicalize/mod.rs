@@ -152,6 +152,7 @@ impl Walk<'_> {
             | Gather { .. } => Step::Keep,
             MakeView { .. } | SubView { .. } | Dot { .. } | DotScaled { .. } | Sort { .. } | TopK { .. } => Step::Keep,
             Yield { .. } | Call { .. } | Print { .. } | AssumeAligned { .. } | GridSync | InlineAsm { .. } => Step::Keep,
+            RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => Step::Keep,
         }
     }
 

@@ -48,6 +48,7 @@ pub fn access_of(func: &Function, facts: &Facts, inst: Inst) -> Option<Access> {
         | InstData::AtomicCas { place, mask, value, .. }
         | InstData::AtomicStore { place, mask, value, .. } => (place, *mask, *value),
         InstData::Prefetch { place, mask } => return prefetch(func, facts, place, *mask),
+        InstData::RingFill { place, mask, ring, .. } => return ring_fill(func, facts, place, *mask, *ring),
         _ => return None,
     };
     let shape = func.ty(value).shape();
@@ -73,6 +74,16 @@ fn prefetch(func: &Function, facts: &Facts, place: &Place, mask: Option<Value>) 
         return None;
     }
     let mut access = of_place(func, facts, place, &shape);
+    if let Some(mask) = mask {
+        access.width = access.width.min(clamp(facts.lanes(func, mask).same[access.axis]));
+    }
+    Some(access)
+}
+
+/// A fill covers all that the slot's layout has room for.
+fn ring_fill(func: &Function, facts: &Facts, place: &Place, mask: Option<Value>, ring: Value) -> Option<Access> {
+    let room = func.ty(ring).layout()?.layout().physical();
+    let mut access = of_place(func, facts, place, &room);
     if let Some(mask) = mask {
         access.width = access.width.min(clamp(facts.lanes(func, mask).same[access.axis]));
     }

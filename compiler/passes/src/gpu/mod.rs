@@ -1,13 +1,14 @@
 //! Passes that run only for the GPU: they give every tile a layout.
 //!
-//! [`assign_layouts`] is `tensor-cores`, `coalesce` and `propagate`: products get the fragments of their instruction; memory
-//! operations get blocked layouts made for wide, coalesced accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
+//! [`assign_layouts`] is `tensor-cores`, `stage`, `coalesce` and `propagate`: products get the fragments of their instruction; what
+//! they load goes through rings in shared memory; other memory operations get blocked layouts made for wide, coalesced accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
 
 mod access;
 mod coalesce;
 mod facts;
 mod propagate;
 mod rules;
+mod stage;
 mod tensor_cores;
 
 use kiln_ir::Function;
@@ -26,7 +27,10 @@ pub struct LayoutStats {
 }
 
 /// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
-pub fn assign_layouts(func: &mut Function, warps: u32) -> LayoutStats {
+///
+/// `shared_bytes` is the shared memory that rings may take.
+pub fn assign_layouts(func: &mut Function, warps: u32, shared_bytes: u32) -> LayoutStats {
+    stage::run(func, warps, shared_bytes);
     let facts = Facts::of(func);
     let dots = tensor_cores::choose(func, warps);
     let coalesced = coalesce::layouts(func, &facts, warps);

@@ -196,6 +196,11 @@ impl Propagate<'_> {
                 _ => (None, None),
             },
         };
+        if let InstData::RingNew { .. } | InstData::RingRead { .. } = data {
+            // Where a ring lies was decided when it was made.
+            self.natural[results[0]] = func.ty(results[0]).layout();
+            return;
+        }
         self.chosen[inst] = deciding;
         for &value in &results {
             self.soft[value] = self.sources(func, inst, &operands);
@@ -503,6 +508,9 @@ impl Propagate<'_> {
                     return self.rewrite_flexible(func, inst, results[0], new);
                 }
                 self.replace_operands(func, inst);
+                if let InstData::RingFill { layout, .. } = &mut func.insts[inst] {
+                    *layout = self.chosen[inst];
+                }
             }
         }
         new.push(inst);

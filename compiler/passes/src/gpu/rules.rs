@@ -51,7 +51,8 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::AtomicRmw { .. }
         | InstData::AtomicCas { .. }
         | InstData::AtomicLoad { .. }
-        | InstData::AtomicStore { .. } => Kind::Memory,
+        | InstData::AtomicStore { .. }
+        | InstData::RingFill { .. } => Kind::Memory,
         InstData::ExpandDims { .. }
         | InstData::Permute { .. }
         | InstData::Reshape { .. }
@@ -87,6 +88,11 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::Call { .. }
         | InstData::Assume { .. }
         | InstData::AssumeAligned { .. }
+        | InstData::RingNew { .. }
+        | InstData::RingAcquire { .. }
+        | InstData::RingCommit
+        | InstData::RingWait { .. }
+        | InstData::RingRead { .. }
         | InstData::GridSync => Kind::Control,
     }
 }
@@ -122,8 +128,15 @@ pub(super) fn operand_layouts(func: &Function, inst: Inst, layout: LayoutId) -> 
         | InstData::AtomicRmw { place, .. }
         | InstData::AtomicCas { place, .. }
         | InstData::AtomicLoad { place, .. }
-        | InstData::AtomicStore { place, .. } => {
+        | InstData::AtomicStore { place, .. }
+        | InstData::RingFill { place, .. } => {
             let mut layouts = everywhere(layout);
+            if let InstData::RingFill { ring, .. } = data {
+                // The ring is where it is.
+                for (slot, _) in data.operands().iter().enumerate().filter(|&(_, v)| v == ring) {
+                    layouts[slot] = None;
+                }
+            }
             if let Place::View(access) = place {
                 // The view itself is operand 0, its indices follow.
                 for (slot, index) in access.index.iter().enumerate() {

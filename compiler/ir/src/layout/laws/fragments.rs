@@ -207,3 +207,48 @@ fn shared_tiles_of_odd_multiples() {
     assert!(shared_rows([12, 64], 2, Swizzle::B128).is_none());
     assert!(shared_rows([64, 80], 2, Swizzle::B128).is_none());
 }
+
+/// Tiles staged for fragments: every element has a place of its own, and neither 16-byte stores along the fast dimension nor the
+/// fragment reads of tensor-core operands meet a bank conflict.
+#[test]
+fn staged_tiles_have_no_bank_conflicts() {
+    for (rows, columns) in [(64, 64), (128, 32), (64, 16), (32, 128), (96, 48), (48, 192), (16, 80), (8, 256)] {
+        for bytes in [1u32, 2, 4, 8] {
+            for fast in [0usize, 1] {
+                let shape = if fast == 1 { [rows, columns] } else { [columns, rows] };
+                let layout = staged(shape, fast, bytes);
+                let at = |row: u32, column: u32| {
+                    let coords = if fast == 1 { [row, column] } else { [column, row] };
+                    u64::from(layout.offset(&coords).unwrap() * bytes)
+                };
+                let places: std::collections::BTreeSet<u64> =
+                    (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| at(r, c)).collect();
+                assert_eq!(places.len() as u32, rows * columns);
+                assert!(*places.last().unwrap() < u64::from(layout.offsets() * bytes));
+                let chunk = 16 / bytes;
+                if columns * bytes < 16 {
+                    continue;
+                }
+                // `ldmatrix`: eight rows of 16 bytes.
+                let matrix: Vec<u64> = (0..8).map(|r| at(r, 0)).collect();
+                assert!(matrix.iter().all(|a| a % 16 == 0));
+                assert_eq!(wavefronts(&matrix, 16), 1, "{shape:?} {bytes} fast {fast}");
+                // Stores of 16 bytes by neighbours, row by row; of a row with an odd number of parts, one part each.
+                let neighbours = (1 << (columns / chunk).trailing_zeros()).min(8);
+                let stores: Vec<u64> = (0..8).map(|l| at(l / neighbours, l % neighbours * chunk)).collect();
+                assert_eq!(wavefronts(&stores, 16), 1, "{shape:?} {bytes} fast {fast}");
+                // One element a lane: four rows, eight columns (tf32 and f64 operands that do not lie along k), or the reverse.
+                if bytes >= 4 {
+                    for (row, column) in [([1, 0], [0, 1]), ([0, 1], [1, 0])] {
+                        let lane = |l: u32| {
+                            let (k, n) = (l % 4, l / 4);
+                            at(k * row[0] + n * column[0], k * row[1] + n * column[1])
+                        };
+                        let lanes: Vec<u64> = (0..32).map(lane).collect();
+                        assert_eq!(wavefronts(&lanes, bytes), bytes / 4, "{shape:?} {bytes} fast {fast}");
+                    }
+                }
+            }
+        }
+    }
+}
