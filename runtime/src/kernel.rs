@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use kiln_compiler::Report;
 use kiln_ir::ScalarType;
 use kiln_ir::signature::{HostExpr, Inferred, KernelSignature, LaunchOptions, Number, ParamKind};
 use rustc_hash::FxHashMap;
@@ -59,6 +60,11 @@ impl Launched {
     /// Constants.
     pub fn consts(&self) -> &[i64] {
         &self.plan.consts
+    }
+
+    /// What there is to warn of about launches of these shapes; None for nothing.
+    pub fn warnings(&self) -> Option<&Report> {
+        self.plan.warnings.as_ref()
     }
 
     /// The code that ran.
@@ -305,7 +311,10 @@ impl<'a> Launch<'a> {
         let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
         let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
         let compiled = kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?)?;
-        let plan = Arc::new(Plan::new(&kernel.signature, bound, compiled)?);
+        let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
+        let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
+        plan.warnings = warnings;
+        let plan = Arc::new(plan);
         let _writer = kernel.plans.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut table = FxHashMap::clone(&kernel.plans.table.load());
         if table.len() >= MAX_PLANS {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kiln_compiler::Report;
 use kiln_ir::signature::{Bound, KernelSignature, Number, ParamKind, TypeRef, facts};
 use kiln_ir::{Elem, ScalarType};
 use smallvec::SmallVec;
@@ -102,6 +103,8 @@ pub(crate) struct Plan {
     pub pointer_is_mut: Vec<bool>,
     /// Pairs of tensors that must not overlap.
     apart: Vec<(u16, u16)>,
+    /// What the launch that made this plan gave reason to warn of.
+    pub warnings: Option<Report>,
 }
 
 impl Plan {
@@ -149,6 +152,7 @@ impl Plan {
             written,
             pointer_is_mut,
             apart,
+            warnings: None,
         })
     }
 

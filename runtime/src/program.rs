@@ -3,11 +3,13 @@
 //! What the front end makes of a file (signatures, which other files it uses) and machine code are kept in the disk cache under hashes of all text they come
 //! from, so that a later process does neither.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kiln_compiler::{Artifact, CompileError, CompileOptions, Report, Session, SourceFile, Stage, Target};
 use kiln_ir::signature::{BindError, KernelSignature, Specialization};
+use kiln_syntax::diagnostic::Diagnostics;
 use kiln_syntax::source::SourceMap;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -66,8 +68,13 @@ pub(crate) struct Inner {
     /// Open once something has to be compiled.
     session: Mutex<Option<Arc<Session>>>,
     compiled: Mutex<FxHashMap<(String, Specialization, Target), Slot>>,
+    /// The values that each constant of each kernel was taken from dimensions with.
+    taken: Mutex<FxHashMap<(String, usize), BTreeSet<i64>>>,
     options: ProgramOptions,
 }
+
+/// So many values of one constant are no accident: the kernel is compiled again for every one.
+const MANY_VALUES: usize = 16;
 
 /// What the disk cache keeps of a program: its files with the hashes of their texts, and its kernels.
 #[derive(Serialize, Deserialize)]
@@ -147,6 +154,7 @@ impl Program {
             key,
             session: Mutex::new(session.map(Arc::new)),
             compiled: Mutex::default(),
+            taken: Mutex::default(),
             options,
         }))
     }
@@ -175,6 +183,19 @@ impl Program {
     pub(crate) fn launch_error(&self, error: BindError) -> Error {
         let diagnostics = [kiln_compiler::launch_diagnostic(&error)].into_iter().collect();
         Error::Launch { report: Report { diagnostics, sources: self.sources() }, error: Box::new(error) }
+    }
+
+    /// Notes the constants that a new plan takes from dimensions. Warnings for those that have come to [`MANY_VALUES`] with it.
+    pub(crate) fn note_constants(&self, kernel: &KernelSignature, consts: &[i64]) -> Option<Report> {
+        let mut taken = self.0.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut diagnostics = Diagnostics::new();
+        for (number, (param, &value)) in kernel.const_params.iter().zip(consts).enumerate().filter(|(_, (p, _))| p.from_dims) {
+            let values = taken.entry((kernel.name.clone(), number)).or_default();
+            if values.insert(value) && values.len() == MANY_VALUES {
+                diagnostics.push(kiln_compiler::many_values_warning(kernel, &param.name, values));
+            }
+        }
+        (!diagnostics.is_empty()).then(|| Report { diagnostics, sources: self.sources() })
     }
 
     /// The program's texts, numbered as places in its signatures are.

@@ -50,7 +50,7 @@ pub fn rows() -> Vec<Row> {
         let one = Paged { ty, cache, lens: &[1], h: 1, hk: 1, d: 2, page: 1, parts: 1, slope: false, scale: None, block: None };
         list.push(paged_decode(one));
         let tails = Paged {
-            lens: &[37, 1, 60],
+            lens: &[37, 1, 0, 60],
             h: 6,
             hk: 2,
             d: 20,

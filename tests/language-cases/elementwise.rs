@@ -18,7 +18,7 @@ pub fn rows() -> Vec<Row> {
         for (n, block, p) in [(1, None, 0.5), (1000, None, 0.25), (3000, Some(96), 0.1), (4096, None, 0.0)] {
             list.push(dropout(ty, n, block, p));
         }
-        for (m, n, block) in [(1, 1, None), (3, 1030, None), (5, 77, Some(32)), (2, 2048, None)] {
+        for (m, n, block) in [(1, 1, None), (3, 1030, None), (5, 77, Some(32)), (2, 2048, None), (0, 5, None), (5, 0, None)] {
             list.push(swiglu(ty, m, n, block));
         }
         for (batch, s, h, hk, d) in [(1, 1, 1, 1, 2), (2, 3, 3, 1, 6), (3, 5, 8, 2, 80)] {
@@ -32,7 +32,9 @@ pub fn rows() -> Vec<Row> {
             list.push(quantize(ty, q, m, k, group));
         }
     }
-    for (n, d, v, tile) in [(1, 1, 1, None), (50, 130, 7, None), (100, 33, 1000, Some((16, 8))), (64, 256, 3, None)] {
+    for (n, d, v, tile) in
+        [(1, 1, 1, None), (50, 130, 7, None), (100, 33, 1000, Some((16, 8))), (64, 256, 3, None), (0, 5, 5, None)]
+    {
         list.push(embedding_backward(n, d, v, tile));
     }
     list
@@ -154,7 +156,7 @@ fn embedding_backward(n: usize, d: usize, v: usize, tile: Option<(usize, usize)>
         row = row.constant("B", block).constant("R", rows).placed(Placement::Guarded);
     }
     let mut ids = row.integers(I64, &[n], -2, v as i128 + 1);
-    ids.values[0] = v as f64 - 1.0;
+    ids.values.first_mut().into_iter().for_each(|first| *first = v as f64 - 1.0);
     let (g, dst) = (row.uniform(F32, &[n, d], -1.0, 1.0), row.uniform(F32, &[v, d], -1.0, 1.0));
     let mut after = dst.values.clone();
     let mut adds = vec![0; v];

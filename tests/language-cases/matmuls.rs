@@ -14,7 +14,7 @@ const SMALL: [(&str, usize); 3] = [("BM", 32), ("BN", 16), ("BK", 8)];
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];
     for ty in [F32, F16, BF16] {
-        for (m, n, k, small) in [(1, 1, 1, false), (37, 50, 29, true), (130, 140, 70, false)] {
+        for (m, n, k, small) in [(1, 1, 1, false), (37, 50, 29, true), (130, 140, 70, false), (7, 0, 5, true), (5, 6, 0, false)] {
             list.push(matmul(ty, [m, n, k], small, false));
             list.push(linear(ty, [m, n, k], small, small, false));
             list.push(persistent_matmul(ty, [m, n, k], small));
@@ -24,7 +24,7 @@ pub fn rows() -> Vec<Row> {
     }
     for ty in [F32, F16] {
         list.push(grouped_gemm(ty, "one", &[[1, 1, 1]], false));
-        list.push(grouped_gemm(ty, "tails", &[[37, 20, 9], [0, 5, 5], [1, 50, 64], [64, 16, 8]], true));
+        list.push(grouped_gemm(ty, "tails", &[[37, 20, 9], [0, 5, 5], [1, 40, 64], [64, 16, 8], [3, 4, 0]], true));
         list.push(grouped_gemm(ty, "large", &[[130, 129, 65], [20, 200, 70]], false));
         for (m, n, k, small, weighted) in
             [(1, 1, 1, false, false), (13, 20, 19, true, true), (70, 150, 80, false, true), (50, 40, 30, true, false)]
@@ -38,7 +38,7 @@ pub fn rows() -> Vec<Row> {
             Image { images: 2, size: [9, 11], channels: 33, filters: 65, window: [3, 2], step: 1, pad: 2 },
             false,
         ));
-        for (m, n, k, split) in [(1, 1, 1, None), (33, 20, 70, Some(3)), (65, 70, 700, None)] {
+        for (m, n, k, split) in [(1, 1, 1, None), (33, 20, 70, Some(3)), (65, 70, 700, None), (3, 5, 0, None)] {
             list.push(split_k(ty, [m, n, k], split));
         }
     }

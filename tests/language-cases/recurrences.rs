@@ -34,7 +34,8 @@ pub fn rows() -> Vec<Row> {
     for (l, block) in [(1, 1), (16, 16), (37, 16), (50, 8), (130, 32)] {
         list.push(solve_tril(l, block));
     }
-    for (b, l, d, tiles) in [(1, 1, 1, None), (2, 37, 20, Some((8, 16))), (2, 150, 70, None), (1, 64, 64, None)] {
+    for (b, l, d, tiles) in [(1, 1, 1, None), (2, 37, 20, Some((8, 16))), (2, 150, 70, None), (1, 64, 64, None), (3, 0, 5, None)]
+    {
         list.push(recurrence([b, l, d], tiles));
     }
     list

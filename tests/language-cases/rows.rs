@@ -10,10 +10,10 @@ use crate::row::{Data, H, Row, UNTOUCHED, largest, stored, values_of};
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];
     for ty in [F32, F16, BF16] {
-        for (m, n, block) in [(1, 1, None), (3, 37, None), (4, 77, Some(96)), (2, 1000, None)] {
+        for (m, n, block) in [(1, 1, None), (3, 37, None), (4, 77, Some(96)), (2, 1000, None), (0, 5, None)] {
             list.push(softmax(ty, m, n, block));
         }
-        for (m, n, block) in [(1, 1, None), (3, 1000, Some(256)), (2, 4097, None), (2, 300, Some(96))] {
+        for (m, n, block) in [(1, 1, None), (3, 1000, Some(256)), (2, 4097, None), (2, 300, Some(96)), (3, 0, None)] {
             list.push(softmax_wide(ty, m, n, block));
         }
         for (m, n) in [(1, 1), (5, 37), (2, 1000)] {
@@ -26,7 +26,7 @@ pub fn rows() -> Vec<Row> {
         {
             list.push(layer_norm(ty, m, n, w, b, if w { None } else { Some(0.25) }));
         }
-        for (m, n, groups) in [(1, 1, 1), (5, 37, 2), (33, 100, 4), (3, 300, 8)] {
+        for (m, n, groups) in [(1, 1, 1), (5, 37, 2), (33, 100, 4), (3, 300, 8), (200, 9, 1)] {
             list.push(layer_norm_backward(ty, m, n, groups));
         }
         let plain = Entropy { ty, ..Entropy::default() };
@@ -71,7 +71,8 @@ fn softmax(ty: ScalarType, m: usize, n: usize, block: Option<usize>) -> Row {
     if let Some(block) = block {
         row = row.constant("BLOCK", block).placed(Placement::Guarded);
     }
-    let x = row.uniform(ty, &[m, n], -5.0, 5.0);
+    // So large that exp overflows without the maximum taken off.
+    let x = row.uniform(ty, &[m, n], 95.0, 105.0);
     row.pass(&x);
     // exp of a difference of up to 10 that is rounded once, to 1.25 ulp, above and below; n positive terms; a division.
     row.output(ty, &[m, n], softmax_of(&x), stored(ty, (2.0 * (10.0 + 2.5) + n as f64 + 1.0) * H, 0.0));

@@ -10,8 +10,8 @@ use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
 use kiln_syntax::source::SourceMap;
 use kiln_syntax::span::FileId;
 
-use crate::elab::Elab;
 use crate::elab::sink::Sink;
+use crate::elab::{Elab, Given};
 use crate::names::{ItemId, ModuleId, ModuleLoader, Modules, load_modules};
 use crate::signature;
 
@@ -110,16 +110,21 @@ impl Program {
 
     fn check_item(&self, id: ItemId, used: &mut std::collections::BTreeSet<(ModuleId, Arc<str>)>) -> Diagnostics {
         let item = self.modules.item(id);
-        let optional = |params: &[Param]| params.iter().any(|p| p.ty.optional.is_some());
-        let runs: &[bool] = match item {
-            Item::Kernel(k) if optional(&k.params) => &[true, false],
-            Item::Fn(f) if optional(&f.params) => &[true, false],
-            _ => &[true],
+        let params: &[Param] = match item {
+            Item::Kernel(k) => &k.params,
+            Item::Fn(f) => &f.params,
+            _ => &[],
         };
+        // A use without a question shows where that parameter alone is absent; a use in the wrong branch where all are.
+        let mut runs = vec![Given::All];
+        runs.extend(params.iter().enumerate().filter(|(_, p)| p.ty.optional.is_some()).map(|(at, _)| Given::AllBut(at)));
+        if runs.len() > 2 {
+            runs.push(Given::Nothing);
+        }
         let mut out = Diagnostics::new();
-        for &all_present in runs {
+        for given in runs {
             let mut elab = Elab::new(&self.modules, Sink::off(), true);
-            elab.all_present = all_present;
+            elab.given = given;
             match item {
                 Item::Kernel(kernel) => elab.check_kernel(id, kernel),
                 Item::Fn(function) => {

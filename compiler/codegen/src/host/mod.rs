@@ -50,7 +50,7 @@ pub fn compile(module: &CheckedModule, options: &HostOptions) -> Result<HostObje
     let func = &module.funcs[kernel];
     if options.checked {
         return Err(CodegenError::Unsupported {
-            code: "K0901",
+            code: "K0906",
             message: "the checked mode is not available yet".to_owned(),
             place: module.describe(func.loc),
             loc: func.loc,

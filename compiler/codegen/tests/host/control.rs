@@ -1,5 +1,6 @@
 //! Loops and branches with carried scalars and tiles, assertions, prints, the grid.
 
+use kiln_codegen::host::HostOptions;
 use kiln_ir::ops::*;
 use kiln_ir::*;
 
@@ -240,4 +241,6 @@ fn what_the_cpu_cannot_do_is_refused_with_a_code() {
     k.body().emit(InstData::GridSync, &[]);
     let error = k.compile().err().unwrap();
     assert_eq!(error.code(), Some("K0901"));
+    let error = Kernel::new("checked", 1).compile_with(&HostOptions { checked: true, ..HostOptions::default() }).err().unwrap();
+    assert_eq!(error.code(), Some("K0906"));
 }

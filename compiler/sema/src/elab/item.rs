@@ -136,7 +136,7 @@ impl<'p> Elab<'p> {
             }
         }
         for (at, param) in params.iter().enumerate() {
-            let present = param.ty.optional.is_none() || self.all_present;
+            let present = self.given.has(at, param);
             let val = if let Some((_, view)) = views.iter().find(|(v, _)| *v == at) {
                 let dims = self.dims_of(&param.ty, view.dims.len());
                 Ok(Val::View(ViewVal { dims, ..view.clone() }))
@@ -271,7 +271,7 @@ impl<'p> Elab<'p> {
         for (number, param) in kernel.params.iter().enumerate() {
             let present = match spec {
                 Some(spec) => spec.present.get(number).copied().unwrap_or(true),
-                None => param.ty.optional.is_none() || self.all_present,
+                None => self.given.has(number, param),
             };
             if !present {
                 absent.push(param);

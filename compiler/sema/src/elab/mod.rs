@@ -28,6 +28,7 @@ pub mod vars;
 
 use std::sync::Arc;
 
+use kiln_syntax::ast;
 use kiln_syntax::codes::{self, Code};
 use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
 use kiln_syntax::span::Span;
@@ -101,6 +102,29 @@ pub enum ConstState<'p> {
 /// Variables assigned in a region, with their values before.
 pub type Region<'p> = std::collections::BTreeMap<VarId, Option<Val<'p>>>;
 
+/// Which optional parameters of an item a generic check takes as given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Given {
+    /// Every one.
+    All,
+    /// All but the parameter of this number.
+    AllBut(usize),
+    /// None.
+    Nothing,
+}
+
+impl Given {
+    /// Whether a parameter has a value.
+    pub fn has(self, number: usize, param: &ast::Param) -> bool {
+        param.ty.optional.is_none()
+            || match self {
+                Given::All => true,
+                Given::AllBut(absent) => number != absent,
+                Given::Nothing => false,
+            }
+    }
+}
+
 /// State of the walk.
 pub struct Elab<'p> {
     /// The program.
@@ -109,8 +133,8 @@ pub struct Elab<'p> {
     pub sink: Sink,
     /// Whether type parameters and constants are open.
     pub generic: bool,
-    /// Whether optional parameters are given in generic code.
-    pub all_present: bool,
+    /// Which optional parameters are given in generic code.
+    pub given: Given,
     /// Extents of the grid of the kernel under elaboration; 0 in a function that is checked by itself.
     pub grid_rank: u32,
     /// What was found.
@@ -173,7 +197,7 @@ impl<'p> Elab<'p> {
             modules,
             sink,
             generic,
-            all_present: true,
+            given: Given::All,
             grid_rank: 0,
             diagnostics: Diagnostics::new(),
             frames: Vec::new(),

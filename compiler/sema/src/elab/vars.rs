@@ -9,7 +9,7 @@ use kiln_syntax::span::Span;
 use rustc_hash::FxHashMap;
 
 use super::value::{TileVal, Val};
-use super::{Binding, Elab, Poison, R};
+use super::{Binding, Elab, Given, Poison, R};
 use crate::types::{Scalar, Shape};
 
 /// Number of a variable of the walk.
@@ -116,7 +116,7 @@ impl<'p> Elab<'p> {
     }
 
     fn warn_unused(&mut self, scope: &FxHashMap<Arc<str>, Binding>) {
-        if !self.generic || !self.all_present || self.is_muted() || self.frame_ref().call.is_some() {
+        if !self.generic || self.given != Given::All || self.is_muted() || self.frame_ref().call.is_some() {
             return;
         }
         let mut ids: Vec<VarId> =

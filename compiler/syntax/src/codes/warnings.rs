@@ -55,4 +55,19 @@ Nothing in the file uses the imported name. Functions of the standard library su
     UNREACHABLE = "K2005", "code that never runs", r#"
 What follows an unconditional `return` in its block never runs.
 "#;
+    MANY_VALUES = "K2006", "a constant taken from a dimension that takes many values", r#"
+A `const` generic that is used as a dimension is taken from the tensors: its value is part of the code, and every new value is compiled anew. That suits what is
+the same in every launch, such as the size of a head. For lengths that vary, name the dimension and mask what lies over:
+
+```kiln
+kernel rows<const BLOCK: int = 1024>(x: tensor<f32, [M, N]>, y: mut tensor<f32, [M]>) grid [M] {
+    let m = program_id(0);
+    let mut total = 0.0;
+    for n in (0..N).step_by(BLOCK) { total += sum(x[m, n..+BLOCK]); }
+    y[m] = total;
+}
+```
+
+The runtime says so when launches of one program have brought 16 values.
+"#;
 }
