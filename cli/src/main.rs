@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         opts::Command::Check(o) => commands::check::run(&o, &ui),
         opts::Command::Build(o) => commands::build::run(&o, &ui),
         opts::Command::Run(o) => commands::run::run(&o, &ui),
+        opts::Command::Emu(o) => commands::emu::run(&o, &ui),
         opts::Command::Fmt(o) => commands::fmt::run(&o, &ui),
         opts::Command::Explain(o) => commands::explain::run(&o, &ui),
         opts::Command::Cache(o) => commands::cache::run(&o, &ui),

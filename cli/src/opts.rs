@@ -9,6 +9,7 @@ Examples:
   kiln check softmax.kiln
   kiln run softmax.kiln --arg 'x=randn(4096,4096):f32' --out y=y.npy --repeat 20
   kiln build softmax.kiln --const BLOCK=1024 --emit ptx --target sm_90a
+  kiln emu kernel.ptx --grid 4 --block 128 --arg out:f32[512]=none
   kiln explain K1002
 
 Environment:
@@ -108,6 +109,28 @@ Examples:
     /// Explain an error code
     #[command(after_help = "Examples:\n  kiln explain K0301\n  kiln explain --list")]
     Explain(ExplainOptions),
+    /// Run a PTX file, any compiler's, on an emulated GPU that checks it
+    #[command(after_help = "\
+Arguments, in the order of the kernel's parameters:
+  u32:5  f32:1.5               a number: u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64
+  f32[1024]=random:1           a buffer; contents: none (nothing has written it), zero, iota, random:SEED, a number,
+                               @FILE (raw bytes)
+  @x.npy                       a buffer from a file: .npy, .npz or .safetensors with one array
+  out:f32[64]=none             shown afterwards; --out 2=y.npy writes argument 2 (counted from 0) to a file
+
+The machine looks for what hardware hides: accesses out of bounds, misaligned or of memory that nothing wrote, races in
+shared and global memory, misused barriers, missing waits and proxy fences, accumulators touched in flight. The first one
+ends the run with its PTX line, source line, thread and address. Asynchronous operations complete as late as the kernel's
+waits allow unless --schedule says otherwise; --schedule random --seed N finds what depends on the order of warps, and
+finds it again. A kernel that hangs ends at --max-instructions, one that waits for itself with a report of the deadlock.
+
+Exit codes: 0 the kernel ran, 1 it is faulty or refused, 2 the command line is wrong.
+
+Examples:
+  kiln emu add.ptx --grid 4 --block 256 --arg f32[1000]=iota --arg f32[1000]=1 --arg out:f32[1000]=none --arg u32:1000
+  kiln emu softmax.ptx -k softmax --grid 64 --block 128 --arg @x.npy --arg f32[65536]=none --out 1=y.npy --counters
+  kiln emu gemm.ptx --grid 8,8 --block 128 --smem 49152 --schedule random --seed 7 --message-format json --arg ..")]
+    Emu(EmuOptions),
     /// Look at the compilation cache, or empty it
     #[command(after_help = "\
 Examples:
@@ -243,6 +266,84 @@ pub struct RunOptions {
     /// Compile anew, and keep nothing
     #[arg(long)]
     pub no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EmuOptions {
+    /// PTX file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Kernel; needed where the file has several
+    #[arg(short, long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// CTAs of the grid: `16`, `16,4` or `16,4,2`
+    #[arg(short, long, value_name = "X[,Y[,Z]]", default_value = "1")]
+    pub grid: String,
+    /// Threads of a CTA
+    #[arg(short, long, value_name = "X[,Y[,Z]]", default_value = "1")]
+    pub block: String,
+    /// CTAs of a cluster (the kernel's own unless told)
+    #[arg(long, value_name = "X[,Y[,Z]]")]
+    pub cluster: Option<String>,
+    /// Dynamic shared memory, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub smem: u32,
+    /// Argument of the kernel, see below
+    #[arg(short, long = "arg", value_name = "ARG")]
+    pub args: Vec<String>,
+    /// Buffer to write to a file: its number among the arguments, from 0
+    #[arg(short, long = "out", value_name = "INDEX=FILE")]
+    pub outs: Vec<String>,
+    /// GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (the newest that the file allows unless told)
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// When asynchronous operations complete
+    #[arg(long, value_name = "WHEN", default_value = "lazy")]
+    pub schedule: ScheduleKind,
+    /// Seed of the random schedules
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Sanitizers to switch off
+    #[arg(long, value_name = "SANITIZER", value_delimiter = ',')]
+    pub without: Vec<Sanitizer>,
+    /// Show what every instruction did: lanes, memory sectors, bank conflicts, tensor operations
+    #[arg(long)]
+    pub counters: bool,
+    /// Warp instructions after which the kernel is given up
+    #[arg(long, value_name = "N", default_value_t = 20_000_000_000)]
+    pub max_instructions: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleKind {
+    /// When they are issued
+    Eager,
+    /// As late as the kernel's waits allow
+    Lazy,
+    /// As late as the kernel's waits allow, warps in random order
+    LazyRandom,
+    /// At random moments, warps in random order
+    Random,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sanitizer {
+    /// All of them
+    All,
+    /// Accesses outside an allocation
+    Bounds,
+    /// Misaligned accesses
+    Alignment,
+    /// Reads of memory that nothing wrote
+    Uninitialized,
+    /// Unordered accesses to shared memory
+    SharedRaces,
+    /// Unordered accesses to global memory
+    GlobalRaces,
+    /// Disagreement at barriers, misuse of mbarriers
+    Barriers,
+    /// Registers of unfinished wgmma
+    InFlight,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod bad_run;
 mod commands;
+mod emu;
 mod runs;
 
 use std::path::{Path, PathBuf};

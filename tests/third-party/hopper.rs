@@ -4,15 +4,14 @@ use half::f16;
 use kiln_emulator::{Arch, Arg, ElementType, Error, Schedule, Swizzle, TensorMap};
 
 use crate::harness::{Gpu, SCHEDULES, error, floats};
-use crate::nvrtc::available;
 
-pub const SOURCE: &str = include_str!("kernels/hopper.cu");
+tests! { bulk_copies_and_rings, tensor_copies_clip_and_fill, swizzled_layout_is_the_manuals, tensor_reductions, clusters, wgmma_gemm, small_instructions, sm_90_code_is_refused_by_sm_80 }
+
+pub const SOURCE: &str = concat!(include_str!("kernels/sm90.cuh"), include_str!("kernels/hopper.cu"));
 
 fn each(check: impl Fn(&mut Gpu)) {
-    if available() {
-        for schedule in SCHEDULES {
-            check(&mut Gpu::new(SOURCE, Arch::Sm90a, schedule));
-        }
+    for schedule in SCHEDULES {
+        check(&mut Gpu::new(SOURCE, Arch::Sm90a, schedule));
     }
 }
 
@@ -27,7 +26,6 @@ pub fn map(element: ElementType, address: u64, dims: &[u64], tile: &[u32], swizz
     Arg::Bytes(map.encode_tiled().expect("a valid map").to_vec())
 }
 
-#[test]
 fn bulk_copies_and_rings() {
     each(|g| {
         let x: Vec<f32> = (0..512).map(|i| i as f32).collect();
@@ -45,7 +43,6 @@ fn bulk_copies_and_rings() {
     });
 }
 
-#[test]
 fn tensor_copies_clip_and_fill() {
     each(|g| {
         // 40 x 20 floats; a box of 32 x 8 that hangs over two edges.
@@ -76,7 +73,6 @@ fn tensor_copies_clip_and_fill() {
     });
 }
 
-#[test]
 fn swizzled_layout_is_the_manuals() {
     each(|g| {
         let x: Vec<u16> = (0..64 * 16).collect();
@@ -102,7 +98,6 @@ fn swizzled_layout_is_the_manuals() {
     });
 }
 
-#[test]
 fn tensor_reductions() {
     each(|g| {
         let out = g.up(&[1f32; 64 * 8]);
@@ -113,7 +108,6 @@ fn tensor_reductions() {
     });
 }
 
-#[test]
 fn clusters() {
     each(|g| {
         let o = g.machine.alloc(8 * 32 * 4).unwrap();
@@ -151,7 +145,6 @@ pub fn wgmma(g: &mut Gpu, kernel: &str, m: usize, n: usize, k: usize) -> Result<
     Ok(error(&g.down(c, m * n), &want))
 }
 
-#[test]
 fn wgmma_gemm() {
     each(|g| {
         for kernel in ["wgmma_nt", "wgmma_nn"] {
@@ -161,7 +154,6 @@ fn wgmma_gemm() {
     });
 }
 
-#[test]
 fn small_instructions() {
     each(|g| {
         let o = g.machine.alloc(512).unwrap();
@@ -174,12 +166,9 @@ fn small_instructions() {
     });
 }
 
-#[test]
 fn sm_90_code_is_refused_by_sm_80() {
-    if available() {
-        let ptx = crate::harness::ptx(SOURCE, "sm_90a");
-        let refused = kiln_emulator::Machine::new(Arch::Sm80).load_ptx(ptx);
-        assert!(matches!(refused, Err(Error::Unsupported { .. })));
-        let _ = Schedule::Eager;
-    }
+    let ptx = crate::harness::ptx(SOURCE, "sm_90a");
+    let refused = kiln_emulator::Machine::new(Arch::Sm80).load_ptx(ptx);
+    assert!(matches!(refused, Err(Error::Unsupported { .. })));
+    let _ = Schedule::Eager;
 }

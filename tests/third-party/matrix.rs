@@ -4,7 +4,8 @@ use half::{bf16, f16};
 use kiln_emulator::{Arch, Arg, Schedule};
 
 use crate::harness::{Gpu, SCHEDULES, error, floats, noise};
-use crate::nvrtc::available;
+
+tests! { mma_floats, mma_integers_and_doubles, ldmatrix, pipelined_gemm, copies_fill_with_zeros }
 
 pub const SOURCE: &str = include_str!("kernels/matrix.cu");
 
@@ -13,11 +14,7 @@ fn product(a: &[f64], b: &[f64], n: usize, k: usize) -> Vec<f64> {
     (0..m * n).map(|i| (0..k).map(|q| a[i / n * k + q] * b[q * n + i % n]).sum()).collect()
 }
 
-#[test]
 fn mma_floats() {
-    if !available() {
-        return;
-    }
     let mut g = Gpu::new(SOURCE, Arch::Sm80, Schedule::Lazy);
     let (a, b) = (floats(1, 16 * 16, 1.0), floats(2, 16 * 8, 1.0));
     type Round = fn(f32) -> f32;
@@ -47,11 +44,7 @@ fn mma_floats() {
     }
 }
 
-#[test]
 fn mma_integers_and_doubles() {
-    if !available() {
-        return;
-    }
     let mut g = Gpu::new(SOURCE, Arch::Sm80, Schedule::Lazy);
     let a: Vec<i8> = noise(3, 512).iter().map(|x| *x as i8).collect();
     let b: Vec<u8> = noise(4, 256).iter().map(|x| *x as u8).collect();
@@ -77,11 +70,7 @@ fn mma_integers_and_doubles() {
     }
 }
 
-#[test]
 fn ldmatrix() {
-    if !available() {
-        return;
-    }
     let mut g = Gpu::new(SOURCE, Arch::Sm80, Schedule::Lazy);
     let x: Vec<u16> = (0..256).collect();
     let px = g.up(&x);
@@ -112,22 +101,15 @@ pub fn gemm(g: &mut Gpu, kernel: &str, m: usize, n: usize, k: usize) -> Result<f
     Ok(error(&g.down(c, m * n), &want))
 }
 
-#[test]
 fn pipelined_gemm() {
-    if available() {
-        for schedule in SCHEDULES {
-            let mut g = Gpu::new(SOURCE, Arch::Sm80, schedule);
-            let err = gemm(&mut g, "gemm_f16", 128, 64, 160).unwrap_or_else(|e| panic!("{schedule:?}: {e}"));
-            assert!(err < 1e-5, "{schedule:?}: {err}");
-        }
+    for schedule in SCHEDULES {
+        let mut g = Gpu::new(SOURCE, Arch::Sm80, schedule);
+        let err = gemm(&mut g, "gemm_f16", 128, 64, 160).unwrap_or_else(|e| panic!("{schedule:?}: {e}"));
+        assert!(err < 1e-5, "{schedule:?}: {err}");
     }
 }
 
-#[test]
 fn copies_fill_with_zeros() {
-    if !available() {
-        return;
-    }
     for schedule in SCHEDULES {
         let mut g = Gpu::new(SOURCE, Arch::Sm80, schedule);
         let x: Vec<f32> = (0..128).map(|i| i as f32 + 1.0).collect();

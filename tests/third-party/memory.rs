@@ -4,16 +4,15 @@ use half::f16;
 use kiln_emulator::{Arch, Arg, FaultKind, Schedule};
 
 use crate::harness::{Gpu, SCHEDULES, floats, noise};
-use crate::nvrtc::available;
+
+tests! { variables, wide_and_narrow_accesses, transpose, local_memory, atomics_and_histogram, locks_within_a_warp_make_progress, the_last_block_adds_up, warp_exchanges, divergence, calls, barriers, printf_and_assert, softmax }
 
 const SOURCE: &str = include_str!("kernels/memory.cu");
 
 /// Runs `check` under every schedule.
 fn each(check: impl Fn(&mut Gpu)) {
-    if available() {
-        for schedule in SCHEDULES {
-            check(&mut Gpu::new(SOURCE, Arch::Sm80, schedule));
-        }
+    for schedule in SCHEDULES {
+        check(&mut Gpu::new(SOURCE, Arch::Sm80, schedule));
     }
 }
 
@@ -39,7 +38,6 @@ fn small(seed: u64, n: usize, below: u64) -> Vec<i32> {
     noise(seed, n).iter().map(|x| (x >> 20) as i32 & i32::MAX).map(|x| (x as u64 % below) as i32).collect()
 }
 
-#[test]
 fn variables() {
     each(|g| {
         let o = g.machine.alloc(4 * 64).unwrap();
@@ -51,7 +49,6 @@ fn variables() {
     });
 }
 
-#[test]
 fn wide_and_narrow_accesses() {
     let x = floats(1, 256, 5.0);
     unary("vectors", bytemuck::cast_slice::<f32, [f32; 4]>(&x), 1, |i| [x[4 * i + 3], x[4 * i + 2], x[4 * i + 1], x[4 * i]]);
@@ -61,7 +58,6 @@ fn wide_and_narrow_accesses() {
     unary("shorts", &s, 1, |i| s[98 - i] / 2);
 }
 
-#[test]
 fn transpose() {
     each(|g| {
         let x = floats(4, 64 * 64, 1.0);
@@ -78,7 +74,6 @@ fn transpose() {
     });
 }
 
-#[test]
 fn local_memory() {
     let x = small(5, 200, 1000);
     unary("local_array", &x, 1, |i| {
@@ -89,7 +84,6 @@ fn local_memory() {
     });
 }
 
-#[test]
 fn atomics_and_histogram() {
     each(|g| {
         let x = small(6, 5000, 1 << 20);
@@ -123,7 +117,6 @@ fn atomics_and_histogram() {
     });
 }
 
-#[test]
 fn locks_within_a_warp_make_progress() {
     for kernel in ["spinlock", "spin_while"] {
         each(|g| {
@@ -134,7 +127,6 @@ fn locks_within_a_warp_make_progress() {
     }
 }
 
-#[test]
 fn the_last_block_adds_up() {
     each(|g| {
         let x: Vec<f32> = (0..4000).map(|i| (i % 17) as f32).collect();
@@ -145,7 +137,6 @@ fn the_last_block_adds_up() {
     });
 }
 
-#[test]
 fn warp_exchanges() {
     let x = small(7, 128, 100);
     let at = |i: usize, l: usize| x[i / 32 * 32 + l];
@@ -174,7 +165,6 @@ fn warp_exchanges() {
     });
 }
 
-#[test]
 fn divergence() {
     let x = small(8, 256, 5000).iter().map(|v| v + 1).collect::<Vec<_>>();
     unary("divergent", &x, 1, |i| {
@@ -206,7 +196,6 @@ fn divergence() {
     });
 }
 
-#[test]
 fn calls() {
     fn fib(k: i32) -> i32 {
         if k < 2 { k } else { fib(k - 1) + fib(k - 2) }
@@ -237,7 +226,6 @@ fn calls() {
     });
 }
 
-#[test]
 fn barriers() {
     each(|g| {
         let x = floats(10, 3 * 500, 1.0).iter().map(|v| (v * 64.0).round()).collect::<Vec<_>>();
@@ -260,11 +248,7 @@ fn barriers() {
     });
 }
 
-#[test]
 fn printf_and_assert() {
-    if !available() {
-        return;
-    }
     let mut g = Gpu::new(SOURCE, Arch::Sm80, Schedule::Eager);
     assert_eq!(g.run("prints", 1, 32, vec![Arg::U32(42)]).output, "n=42 f=1.50 hi\n");
     g.run("asserts", 1, 32, vec![Arg::U32(3)]);
@@ -274,7 +258,6 @@ fn printf_and_assert() {
     assert!(fault.message.contains("n == 3"), "{fault}");
 }
 
-#[test]
 fn softmax() {
     each(|g| {
         let x = floats(11, 4 * 1000, 6.0);

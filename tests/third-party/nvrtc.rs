@@ -36,21 +36,16 @@ fn library() -> Option<&'static (Library, PathBuf)> {
         .as_ref()
 }
 
-/// Whether NVRTC is here; where it is not, the tests say so and pass. `KILN_TOOLS` set means it must be.
-pub fn available() -> bool {
-    let here = library().is_some();
-    assert!(here || std::env::var_os("KILN_TOOLS").is_none(), "KILN_TOOLS names no directory with NVRTC");
-    if !here {
-        eprintln!("skipped: NVRTC is not installed; run `cargo xtask test`");
-    }
-    here
+/// Whether NVRTC's tests are to run: where `KILN_TOOLS` promises it, found or not, and where it is found.
+pub fn expected() -> bool {
+    std::env::var_os("KILN_TOOLS").is_some() || library().is_some()
 }
 
 type Program = *mut c_void;
 
 /// Compiles `source` for `arch` ("sm_90a") and returns the PTX.
 pub fn compile(source: &str, arch: &str) -> String {
-    let (library, include) = library().expect("NVRTC is not installed");
+    let (library, include) = library().expect("NVRTC is not where KILN_TOOLS says; `cargo xtask test` installs it");
     let source = CString::new(source).expect("a source without NUL");
     let name = c"kernel.cu";
     let options: Vec<CString> = [

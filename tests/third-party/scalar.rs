@@ -4,7 +4,8 @@ use half::{bf16, f16};
 use kiln_emulator::{Arch, Arg, Schedule};
 
 use crate::harness::{Gpu, floats, noise};
-use crate::nvrtc::available;
+
+tests! { saxpy, int_mix, uint64_mix, bits, bitfield, carry, division_and_roots, directed_rounding, doubles, comparisons_with_nan, transcendental, conversions, sixteen_bit_floats, eight_bit_floats }
 
 const SOURCE: &str = include_str!("kernels/scalar.cu");
 const N: usize = 1000;
@@ -19,9 +20,6 @@ where
     X: bytemuck::NoUninit,
     O: bytemuck::AnyBitPattern + bytemuck::NoUninit + PartialEq + std::fmt::Debug,
 {
-    if !available() {
-        return;
-    }
     for arch in [Arch::Sm80, Arch::Sm90a] {
         let mut g = gpu(arch);
         let (px, py) = (g.up(x), g.up(y));
@@ -39,11 +37,7 @@ fn ints(seed: u64) -> Vec<u32> {
     noise(seed, N).iter().map(|x| (x >> (x & 31)) as u32).collect()
 }
 
-#[test]
 fn saxpy() {
-    if !available() {
-        return;
-    }
     let mut g = gpu(Arch::Sm80);
     let (x, y) = (floats(1, N, 10.0), floats(2, N, 10.0));
     let (px, py) = (g.up(&x), g.up(&y));
@@ -53,7 +47,6 @@ fn saxpy() {
     assert_eq!(g.down::<f32>(o, N), want);
 }
 
-#[test]
 fn int_mix() {
     binary("int_mix", &ints(3), &ints(4), 1, |x, y, _| {
         let (a, b) = (x as i32, y as i32);
@@ -62,7 +55,6 @@ fn int_mix() {
     });
 }
 
-#[test]
 fn uint64_mix() {
     binary("uint64_mix", &noise(5, N), &noise(6, N), 1, |a, b, _| {
         let high = (u128::from(a) * u128::from(b) >> 64) as u64;
@@ -77,7 +69,6 @@ fn uint64_mix() {
     });
 }
 
-#[test]
 fn bits() {
     binary("bits", &ints(7), &ints(8), 1, |a, b, _| {
         let sel = 0x5410 ^ (b & 0x7777);
@@ -99,7 +90,6 @@ fn bits() {
     });
 }
 
-#[test]
 fn bitfield() {
     binary("bitfield", &ints(9), &ints(10), 1, |a, b, _| {
         // Bit by bit, as the manual defines them.
@@ -120,7 +110,6 @@ fn bitfield() {
     });
 }
 
-#[test]
 fn carry() {
     binary("carry", &noise(11, N), &noise(12, N), 1, |a, b, _| {
         let (lo, c) = a.overflowing_add(b);
@@ -128,13 +117,11 @@ fn carry() {
     });
 }
 
-#[test]
 fn division_and_roots() {
     let y: Vec<f32> = floats(14, N, 50.0).iter().map(|y| y.abs() + 0.01).collect();
     binary("fdiv_sqrt", &floats(13, N, 100.0), &y, 1, |x, y, _| x / y + y.sqrt() + 1.0 / y + x.mul_add(y, 0.5));
 }
 
-#[test]
 fn directed_rounding() {
     let y: Vec<f32> = floats(16, N, 3.0).iter().map(|y| y.abs() + 0.001).collect();
     // The exact result lies on the side that the mode says, and within one step of the nearest.
@@ -167,7 +154,6 @@ fn directed_rounding() {
     });
 }
 
-#[test]
 fn doubles() {
     let x: Vec<f64> = floats(17, N, 9.0).iter().map(|x| f64::from(*x) / 3.0).collect();
     let y: Vec<f64> = floats(18, N, 9.0).iter().map(|y| f64::from(y.abs()) / 7.0 + 0.1).collect();
@@ -177,7 +163,6 @@ fn doubles() {
     });
 }
 
-#[test]
 fn comparisons_with_nan() {
     let mut x = floats(19, N, 1.0);
     let mut y = x.clone();
@@ -214,11 +199,7 @@ fn comparisons_with_nan() {
     });
 }
 
-#[test]
 fn transcendental() {
-    if !available() {
-        return;
-    }
     let mut g = gpu(Arch::Sm80);
     let x = floats(20, N, 8.0);
     let px = g.up(&x);
@@ -235,11 +216,7 @@ fn transcendental() {
     }
 }
 
-#[test]
 fn conversions() {
-    if !available() {
-        return;
-    }
     let mut g = gpu(Arch::Sm90a);
     let x = floats(21, N, 300.0);
     let px = g.up(&x);
@@ -267,7 +244,6 @@ fn conversions() {
     }
 }
 
-#[test]
 fn sixteen_bit_floats() {
     let h = |seed| -> Vec<u32> {
         let f = floats(seed, 2 * N, 4.0);
@@ -296,11 +272,7 @@ fn sixteen_bit_floats() {
     });
 }
 
-#[test]
 fn eight_bit_floats() {
-    if !available() {
-        return;
-    }
     let mut g = gpu(Arch::Sm90a);
     let x = [0.0f32, 1.0, 448.0, 500.0, 0.0625, 1e-4, 3.3, 57344.0, 1e9, 0.0019, 17.0, 18.0, 19.0];
     let px = g.up(&x);

@@ -1,23 +1,28 @@
-//! Kernels that Triton compiles, where `KILN_THIRD_PARTY` names a directory with the wheel
-//! (`cargo xtask test --third-party`). References are computed here in f64.
+//! Kernels that Triton compiles, against numpy: `make_triton.py` writes PTX, inputs and expected results, this file runs them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use half::f16;
-use kiln_emulator::{Arch, Arg};
+use kiln_emulator::{Arch, Arg, ElementType, Schedule, Swizzle, TensorMap};
 
-use crate::harness::{Gpu, SCHEDULES, error, floats};
+use crate::harness::{Gpu, SCHEDULES, error};
 
-/// Directory with the PTX of one architecture, made once a test run; `None` without Triton.
-fn made(sm: u32) -> Option<PathBuf> {
-    static DONE: [OnceLock<Option<PathBuf>>; 2] = [OnceLock::new(), OnceLock::new()];
+tests! { vector_add, softmax, layer_norm, matmul_with_pointers, matmul_with_descriptors, attention }
+
+/// Directory with Triton, from `cargo xtask test --third-party`.
+const WHEEL: &str = "KILN_THIRD_PARTY";
+
+/// Whether Triton's tests are to run.
+pub fn expected() -> bool {
+    std::env::var_os(WHEEL).is_some()
+}
+
+/// Directory with the PTX and data of one architecture, made once a test run.
+fn made(sm: u32) -> &'static Path {
+    static DONE: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
     let make = || {
-        let Some(wheel) = std::env::var_os("KILN_THIRD_PARTY") else {
-            eprintln!("skipped: Triton is not installed; run `cargo xtask test --third-party`");
-            return None;
-        };
+        let wheel = std::env::var_os(WHEEL).unwrap_or_else(|| panic!("{WHEEL} names no directory with Triton"));
         let out = std::env::temp_dir().join(format!("kiln-triton-{sm}-{}", std::process::id()));
         std::fs::create_dir_all(&out).expect("a temporary directory");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/third-party/make_triton.py");
@@ -30,119 +35,122 @@ fn made(sm: u32) -> Option<PathBuf> {
             .output()
             .expect("python3");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Some(out)
+        out
     };
-    DONE[usize::from(sm == 90)].get_or_init(make).clone()
+    DONE[usize::from(sm == 90)].get_or_init(make)
 }
 
-/// Runs `check` on a kernel compiled for both architectures, under every schedule.
-fn each(kernel: &str, check: impl Fn(&mut Gpu, &dyn Fn(&mut Gpu, u32, u32, Vec<Arg>))) {
+/// One case as the script wrote it.
+struct Case<'a> {
+    dir: &'a Path,
+    gpu: Gpu,
+    args: Vec<Arg>,
+    /// The last buffer made: address.
+    buffer: u64,
+    /// Address, expected values.
+    out: Option<(u64, Vec<f64>)>,
+}
+
+impl Case<'_> {
+    fn data(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.dir.join(file)).expect("the script's data")
+    }
+
+    /// Makes the buffer that a line describes.
+    fn buffer(&mut self, words: &[&str]) {
+        let bytes = self.data(words[1]);
+        if words[0] == "in" {
+            self.buffer = self.gpu.up(&bytes);
+            return;
+        }
+        assert_eq!(words[0], "out");
+        let want: Vec<f64> = bytes.chunks(8).map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes"))).collect();
+        self.buffer = self.gpu.machine.alloc(4 * want.len() as u64).expect("room");
+        self.out = Some((self.buffer, want));
+    }
+
+    fn line(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let list = |text: &str| text.split(',').map(|n| n.parse().expect("a number")).collect::<Vec<u64>>();
+        let arg = match words[0] {
+            "buffer" => return self.buffer(&words[1..]),
+            "in" | "out" => {
+                self.buffer(&words);
+                Arg::Ptr(self.buffer)
+            }
+            "i1" => Arg::Bytes(vec![words[1].parse().expect("a bit")]),
+            "i32" => Arg::I32(words[1].parse().expect("an integer")),
+            "i64" => Arg::I64(words[1].parse().expect("an integer")),
+            "f32" => Arg::F32(words[1].parse().expect("a number")),
+            "map" => {
+                let element = if words[1] == "f16" { ElementType::F16 } else { ElementType::F32 };
+                let swizzle =
+                    [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128][words[2].parse::<usize>().expect("0 to 3")];
+                let tile = list(words[5]).into_iter().map(|n| n as u32).collect();
+                let (dims, strides) = (list(words[3]), list(words[4]));
+                let map = TensorMap { element, address: self.buffer, dims, strides, tile, swizzle, nan_fill: false };
+                Arg::Bytes(map.encode_tiled().expect("a valid map").to_vec())
+            }
+            other => panic!("unknown line {other}"),
+        };
+        self.args.push(arg);
+    }
+}
+
+/// Runs a case for both architectures under every schedule, all sanitizers on; results must be within `tolerance` of numpy's.
+fn check(name: &str, tolerance: f64) {
     for (sm, arch) in [(80, Arch::Sm80), (90, Arch::Sm90a)] {
-        let Some(dir) = made(sm) else { return };
-        let ptx = std::fs::read_to_string(dir.join(format!("{kernel}.ptx"))).expect("PTX");
-        let meta = std::fs::read_to_string(dir.join(format!("{kernel}.meta"))).expect("metadata");
-        let words: Vec<&str> = meta.split_whitespace().collect();
-        let (smem, warps): (u32, u32) = (words[1].parse().expect("bytes"), words[2].parse().expect("warps"));
+        let dir = made(sm);
+        let read = |ending: &str| std::fs::read_to_string(dir.join(format!("{name}.{ending}"))).expect("the script's file");
+        let (ptx, case) = (read("ptx"), read("case"));
         for schedule in SCHEDULES {
-            let mut g = Gpu::of(&ptx, arch, schedule);
-            check(&mut g, &|g, x, y, mut params| {
-                // Triton adds scratch pointers that these kernels do not use.
-                let all = g.machine.parameters(g.module, kernel).expect("the kernel").len();
-                params.resize(all, Arg::Ptr(0));
-                g.try_run(kernel, [x, y, 1], [32 * warps, 1, 1], smem, params)
-                    .unwrap_or_else(|e| panic!("{kernel} for sm_{sm} under {schedule:?}: {e}"));
-            });
+            run(dir, &ptx, &case, arch, schedule, tolerance);
         }
     }
 }
 
-fn halves(seed: u64, n: usize) -> (Vec<u16>, Vec<f64>) {
-    let h: Vec<f16> = floats(seed, n, 1.0).into_iter().map(f16::from_f32).collect();
-    (h.iter().map(|x| x.to_bits()).collect(), h.iter().map(|x| x.to_f64()).collect())
+fn run(dir: &Path, ptx: &str, text: &str, arch: Arch, schedule: Schedule, tolerance: f64) {
+    let mut case = Case { dir, gpu: Gpu::of(ptx, arch, schedule), args: vec![], buffer: 0, out: None };
+    let (first, rest) = text.split_once('\n').expect("a first line");
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let (kernel, numbers) = (words[1], words[2..].iter().map(|n| n.parse().expect("a number")).collect::<Vec<u32>>());
+    let [smem, warps, x, y] = numbers[..] else { panic!("{first}") };
+    rest.lines().for_each(|line| case.line(line));
+    // Triton adds scratch pointers that these kernels do not use.
+    let all = case.gpu.machine.parameters(case.gpu.module, kernel).expect("the kernel").len();
+    case.args.resize(all, Arg::Ptr(0));
+    let what = format!("{kernel} for {arch} under {schedule:?}");
+    case.gpu.try_run(kernel, [x, y, 1], [32 * warps, 1, 1], smem, case.args).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let (ptr, want) = case.out.expect("a case has a result");
+    let err = error(&case.gpu.down(ptr, want.len()), &want);
+    assert!(err < tolerance, "{what}: off by {err}");
 }
 
-#[test]
 fn vector_add() {
-    each("vadd", |g, run| {
-        let (x, y) = (floats(1, 1000, 1.0), floats(2, 1000, 1.0));
-        let (px, py) = (g.up(&x), g.up(&y));
-        let o = g.machine.alloc(4000).expect("room");
-        run(g, 4, 1, vec![Arg::Ptr(px), Arg::Ptr(py), Arg::Ptr(o), Arg::U32(1000)]);
-        let want: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
-        assert_eq!(g.down::<f32>(o, 1000), want);
-    });
+    check("vadd", 1e-7);
 }
 
-#[test]
 fn softmax() {
-    each("softmax", |g, run| {
-        let x = floats(3, 3 * 1000, 5.0);
-        let px = g.up(&x);
-        let o = g.machine.alloc(12_000).expect("room");
-        run(g, 3, 1, vec![Arg::Ptr(px), Arg::Ptr(o), Arg::U32(1000)]);
-        let want: Vec<f64> = x
-            .chunks(1000)
-            .flat_map(|row| {
-                let e: Vec<f64> = row.iter().map(|v| f64::from(*v).exp()).collect();
-                let sum: f64 = e.iter().sum();
-                e.into_iter().map(move |v| v / sum)
-            })
-            .collect();
-        assert!(error(&g.down(o, 3000), &want) < 1e-6);
-    });
+    check("softmax", 1e-6);
 }
 
-#[test]
 fn layer_norm() {
-    each("layernorm", |g, run| {
-        let (x, w, b) = (floats(4, 2 * 900, 3.0), floats(5, 900, 1.0), floats(6, 900, 1.0));
-        let (px, pw, pb) = (g.up(&x), g.up(&w), g.up(&b));
-        let o = g.machine.alloc(7200).expect("room");
-        run(g, 2, 1, vec![Arg::Ptr(px), Arg::Ptr(pw), Arg::Ptr(pb), Arg::Ptr(o), Arg::U32(900)]);
-        let want: Vec<f64> = (0..1800)
-            .map(|i| {
-                let row: Vec<f64> = x[i / 900 * 900..][..900].iter().map(|v| f64::from(*v)).collect();
-                let mean = row.iter().sum::<f64>() / 900.0;
-                let var = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / 900.0;
-                (row[i % 900] - mean) / (var + 1e-5).sqrt() * f64::from(w[i % 900]) + f64::from(b[i % 900])
-            })
-            .collect();
-        assert!(error(&g.down(o, 1800), &want) < 1e-5);
-    });
+    check("layernorm", 1e-5);
 }
 
-#[test]
 fn matmul_with_pointers() {
-    each("matmul", |g, run| {
-        let (m, n, k) = (64, 128, 160);
-        let ((a, wa), (b, wb)) = (halves(7, m * k), halves(8, k * n));
-        let (pa, pb) = (g.up(&a), g.up(&b));
-        let c = g.machine.alloc(4 * (m * n) as u64).expect("room");
-        let u = |x: usize| Arg::U32(x as u32);
-        run(g, 1, 2, vec![Arg::Ptr(pa), Arg::Ptr(pb), Arg::Ptr(c), u(m), u(n), u(k)]);
-        let want: Vec<f64> = (0..m * n).map(|i| (0..k).map(|q| wa[i / n * k + q] * wb[q * n + i % n]).sum()).collect();
-        assert!(error(&g.down(c, m * n), &want) < 1e-5);
-    });
+    check("matmul", 1e-5);
 }
 
-#[test]
+/// TMA and wgmma on sm_90; plain pointers on sm_80.
+fn matmul_with_descriptors() {
+    let read = |sm| std::fs::read_to_string(made(sm).join("descriptors.ptx")).expect("PTX");
+    assert!(read(90).contains("cp.async.bulk.tensor.2d") && read(90).contains("wgmma.mma_async"));
+    assert!(!read(80).contains("cp.async.bulk"));
+    check("descriptors", 1e-5);
+}
+
 fn attention() {
-    each("attention", |g, run| {
-        let (n, d) = (128, 64);
-        let ((q, wq), (k, wk), (v, wv)) = (halves(9, n * d), halves(10, n * d), halves(11, n * d));
-        let (pq, pk, pv) = (g.up(&q), g.up(&k), g.up(&v));
-        let o = g.machine.alloc(4 * (n * d) as u64).expect("room");
-        let params = vec![Arg::Ptr(pq), Arg::Ptr(pk), Arg::Ptr(pv), Arg::Ptr(o), Arg::U32(n as u32), Arg::F32(0.125)];
-        run(g, 2, 1, params);
-        let mut want = vec![0f64; n * d];
-        for i in 0..n {
-            let s: Vec<f64> = (0..n).map(|j| (0..d).map(|e| wq[i * d + e] * wk[j * d + e]).sum::<f64>() * 0.125).collect();
-            let total: f64 = s.iter().map(|x| x.exp()).sum();
-            for e in 0..d {
-                want[i * d + e] = (0..n).map(|j| s[j].exp() / total * wv[j * d + e]).sum();
-            }
-        }
-        // Probabilities go through f16.
-        assert!(error(&g.down(o, n * d), &want) < 1e-3);
-    });
+    // Probabilities go through f16.
+    check("attention", 1e-3);
 }

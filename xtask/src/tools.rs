@@ -28,8 +28,8 @@ pub fn bin() -> PathBuf {
     dir().join("nvidia/cu13/bin")
 }
 
-/// The wheel whose compiler gives the emulator's third-party tests their PTX.
-const TRITON: (&str, &str) = ("triton", "3.9.0");
+/// Triton, whose compiler gives the emulator's third-party tests their PTX, and numpy for what must come out.
+const TRITON: &[(&str, &str)] = &[("triton", "3.9.0"), ("numpy", "2.4.6")];
 
 /// Where Triton is unpacked; tests that need it run where `KILN_THIRD_PARTY` names this directory.
 pub fn third_party_dir() -> PathBuf {
@@ -38,13 +38,12 @@ pub fn third_party_dir() -> PathBuf {
 
 /// Installs Triton if it is missing.
 pub fn install_third_party() -> Result<()> {
-    let (name, version) = TRITON;
-    if third_party_dir().join(format!("{name}-{version}.dist-info")).exists() {
+    if TRITON.iter().all(|(name, version)| third_party_dir().join(format!("{name}-{version}.dist-info")).exists()) {
         println!("    Triton in {}", third_party_dir().display());
         return Ok(());
     }
-    let wheel = format!("{name}=={version}");
-    step(&format!("install {wheel}"), || pip(&[wheel], &third_party_dir()))
+    let wheels: Vec<String> = TRITON.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    step(&format!("install {}", wheels.join(" ")), || pip(&wheels, &third_party_dir()))
 }
 
 /// What the benches compare with on the CPU: numpy with its OpenBLAS, and jax with what it needs.

@@ -4,6 +4,7 @@ pub mod build;
 pub mod cache;
 pub mod check;
 pub mod devices;
+pub mod emu;
 pub mod explain;
 pub mod fmt;
 pub mod new;

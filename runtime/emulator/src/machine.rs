@@ -300,7 +300,16 @@ impl Machine {
             }
             params[p.offset as usize..][..bytes.len()].copy_from_slice(&bytes);
         }
+        // What CTAs in flight may use of the host's memory is bounded: fewer at a time where one uses much.
+        let threads = u64::from(launch.block.iter().product::<u32>().next_multiple_of(32));
+        let local = threads * u64::from(f.local_size);
+        let cluster = u64::from(shape.cluster.iter().product::<u32>());
+        if local * cluster > options.limits.memory {
+            return fail(format!("{local} bytes of local memory for one block; the limit is {} bytes", options.limits.memory));
+        }
+        let resident = u64::from(options.limits.resident_ctas).min(options.limits.memory / local.max(1)).max(cluster);
         self.launches += 1;
+        self.memory.loose = !options.sanitizers.bounds;
         let base = self.arch.reserved_shared();
         let dynamic = (base + f.static_smem).next_multiple_of(if launch.smem > 0 { f.smem_align() } else { 1 });
         let output = Mutex::new(String::new());
@@ -309,6 +318,8 @@ impl Machine {
             code_base: &module.code_base,
             kernel: index,
             memory: &self.memory,
+            resident,
+            local_share: options.limits.memory / (resident / u64::from(shape.cluster.iter().product::<u32>())).max(1),
             globals: &module.globals,
             constants: &module.constants,
             params: &params,
@@ -320,7 +331,9 @@ impl Machine {
             shared_size: dynamic + launch.smem,
             output: &output,
         };
-        let done = grid::run(&env, module.instructions)?;
+        let done = grid::run(&env, module.instructions);
+        self.memory.loose = false;
+        let done = done?;
         let counters = options.counters.then(|| counters(module, &done.counts));
         Ok(Report { warp_instructions: done.executed, counters, output: output.into_inner().unwrap_or_else(|e| e.into_inner()) })
     }

@@ -9,6 +9,8 @@ pub enum Schedule {
     Eager,
     /// As late as the program's waits allow.
     Lazy,
+    /// As late as the program's waits allow, with warps taking random turns.
+    LazyRandom(u64),
     /// At random moments; warps take random turns. The same seed gives the same run when the launch is
     /// [`Options::deterministic`].
     Random(u64),
@@ -17,9 +19,10 @@ pub enum Schedule {
 /// Which sanitizers run. Accesses outside every allocation are refused even with all of them off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sanitizers {
-    /// Exact bounds of allocations and shared memory.
+    /// Exact bounds of allocations and shared memory. Without it they may be overrun up to the pieces in which devices
+    /// give out memory: 512 bytes, and 1 KiB of shared memory.
     pub bounds: bool,
-    /// Natural alignment of accesses.
+    /// Natural alignment of loads, stores and copies. Without it they work at any address, which no device does.
     pub alignment: bool,
     /// Reads of global or shared memory that nothing wrote.
     pub uninitialized: bool,

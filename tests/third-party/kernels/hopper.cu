@@ -1,18 +1,4 @@
-// mbarriers, bulk and tensor copies, wgmma, clusters on sm_90a. BUG selects a fault; 0 is the correct kernel.
-typedef unsigned u32; typedef unsigned long long u64;
-struct __align__(64) Map { char bytes[128]; };
-__device__ u32 smem(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-__device__ void init(u64* b, u32 n) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(smem(b)), "r"(n) : "memory"); }
-__device__ void fence_init() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
-__device__ void arrive(u64* b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(smem(b)) : "memory"); }
-__device__ void expect(u64* b, u32 n) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(smem(b)), "r"(n) : "memory"); }
-__device__ void wait(u64* b, u32 parity) { asm volatile("{ .reg .pred p; L: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @p bra D; bra L; D: }" ::"r"(smem(b)), "r"(parity) : "memory"); }
-__device__ void proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-__device__ void load2d(void* d, const Map* m, int x, int y, u64* b) { asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(smem(d)), "l"(m), "r"(x), "r"(y), "r"(smem(b)) : "memory"); }
-__device__ void store2d(const void* s, const Map* m, int x, int y) { asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(m), "r"(x), "r"(y), "r"(smem(s)) : "memory"); }
-__device__ void commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-__device__ void wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
-
+// mbarriers, bulk and tensor copies, wgmma, clusters on sm_90a, behind sm90.cuh. BUG selects a fault; 0 is the correct kernel.
 // o = x * 2 through bulk copies. BUG 1: no wait on the mbarrier. 2: no proxy fence before the store. 3: no barrier before the store. 4: one arrival too many. 5: no init.
 template <int BUG> __device__ void bulk(const float* x, float* o) {
   __shared__ __align__(128) float s[256]; __shared__ u64 bar;
@@ -76,9 +62,6 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) multicast(const float* x, f
   wait(&bar, 0); o[blockIdx.x * 64 + threadIdx.x] = s[threadIdx.x]; o[blockIdx.x * 64 + 32 + threadIdx.x] = s[32 + threadIdx.x];
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory"); }
 
-__device__ u64 desc(const void* p, u64 lbo, u64 sbo, u64 swizzle) { return (u64)((smem(p) & 0x3ffff) >> 4) | (lbo >> 4) << 16 | (sbo >> 4) << 32 | swizzle << 62; }
-#define WG8(d) "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
-#define WG32(d) WG8((d)), WG8((d + 8)), WG8((d + 16)), WG8((d + 24))
 __device__ void mma64(float* d, u64 a, u64 b, int keep) {
   asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, p, 1, 1, 0, 0; }" : WG32(d) : "l"(a), "l"(b), "r"(keep)); }
 __device__ void mma64t(float* d, u64 a, u64 b, int keep) {

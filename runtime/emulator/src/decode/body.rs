@@ -59,7 +59,7 @@ pub struct Body<'a, 's> {
     pub target_lists: Vec<Vec<&'s str>>,
     const32: FxHashMap<u32, u32>,
     const64: FxHashMap<u64, u32>,
-    specials: FxHashMap<(Special, bool), R>,
+    specials: FxHashMap<(Special, u32), R>,
     addresses: FxHashMap<(Target, i64, bool), R>,
     touched: Vec<(R, bool)>,
     location: (u32, u32),
@@ -485,13 +485,18 @@ impl<'a, 's> Body<'a, 's> {
         slot
     }
 
-    /// Slot of a special register in the 32- or 64-bit file.
-    pub fn special(&mut self, special: Special, wide: bool) -> R {
-        if let Some(&r) = self.specials.get(&(special, wide)) {
+    /// Slot of a special register, read as `bits` bits. One of them is a predicate.
+    pub fn special(&mut self, special: Special, bits: u32) -> R {
+        let bits = match (bits, special) {
+            (64, _) => 64,
+            (1, Special::IsExplicitCluster) => 1,
+            _ => 32,
+        };
+        if let Some(&r) = self.specials.get(&(special, bits)) {
             return r;
         }
-        let r = self.new_slot(if wide { 64 } else { 32 });
-        self.specials.insert((special, wide), r);
+        let r = self.new_slot(bits);
+        self.specials.insert((special, bits), r);
         self.function.specials.push((r, special));
         r
     }

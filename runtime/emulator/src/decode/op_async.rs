@@ -226,6 +226,9 @@ fn tensor<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>, reduce: 
     let mut ops = without_policy(m, ops);
     let dims = dims(b, m)?;
     let (to, from) = (space(m), space(m));
+    if m.has("im2col") || m.has("im2col_no_offs") || m.has("tile::gather4") || m.has("tile::scatter4") {
+        return Err(b.fail("tensor copies other than .tile (im2col, gather, scatter) are not supported"));
+    }
     m.flag("tile");
     let with_bar = m.flag(MBAR);
     let grouped = m.flag("bulk_group");

@@ -203,7 +203,7 @@ pub fn barrier<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> 
         "membar" => {
             if m.flag("proxy") {
                 while m.word().is_some() {}
-                return Ok(Op::ProxyFence);
+                return Ok(Op::Hint);
             }
             let scope = m
                 .pick(&[("cta", Scope::Cta), ("gl", Scope::Gpu), ("sys", Scope::Sys)])
@@ -265,11 +265,13 @@ fn cta_barrier<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> 
 fn fence<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result<Op, Error> {
     if m.flag("proxy") {
         let async_proxy = m.flag("async") || m.flag("async::generic");
+        // Races are tracked in shared memory, which other fences say nothing of.
+        let mut orders = async_proxy;
         let tensormap = m.flag("tensormap::generic");
         m.flag("alias");
         sem(m);
         scope(m);
-        super::op_memory::space(m);
+        orders &= super::op_memory::space(m) != Some(Space::Global);
         m.flag("sync_restrict::shared::cta");
         m.flag("sync_restrict::shared::cluster");
         if async_proxy {
@@ -280,13 +282,14 @@ fn fence<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>) -> Result
         } else {
             b.arity(ops, 0)?;
         }
-        return Ok(Op::ProxyFence);
+        return Ok(if orders { Op::ProxyFence } else { Op::Hint });
     }
     if m.flag("mbarrier_init") {
         b.need(90, "fence.mbarrier_init")?;
         sem(m);
         scope(m);
-        return Ok(Op::ProxyFence);
+        // mbarriers are not among the memory whose races are tracked.
+        return Ok(Op::Hint);
     }
     let sem = sem(m).unwrap_or(Sem::Sc);
     let scope = scope(m).ok_or_else(|| b.fail("fence needs a scope"))?;

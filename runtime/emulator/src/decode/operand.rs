@@ -78,15 +78,15 @@ impl<'s> Body<'_, 's> {
             return Ok(self.constant(32, bits));
         }
         if let Some(special) = special_register(name) {
-            return Ok(self.special(special, bits == 64));
+            return Ok(self.special(special, bits));
         }
         let base = self.globals.shared_base;
         match self.lookup(name) {
             Some(Sym::Static(target)) => Ok(self.address(target, offset, bits == 64)),
             Some(Sym::Shared(at)) => Ok(self.constant((i64::from(at + base) + offset) as u64, bits)),
             Some(Sym::KernelParam(at)) => Ok(self.constant((i64::from(at) + offset) as u64, bits)),
-            Some(Sym::DynamicShared(align)) if offset == 0 => Ok(self.special(Special::DynamicSmemBase(align), bits == 64)),
-            Some(Sym::Local(at) | Sym::CallParam(at, _)) if offset == 0 => Ok(self.special(Special::LocalBase(at), bits == 64)),
+            Some(Sym::DynamicShared(align)) if offset == 0 => Ok(self.special(Special::DynamicSmemBase(align), bits)),
+            Some(Sym::Local(at) | Sym::CallParam(at, _)) if offset == 0 => Ok(self.special(Special::LocalBase(at), bits)),
             Some(Sym::DynamicShared(_) | Sym::Local(_) | Sym::CallParam(..)) => {
                 Err(self.fail(format!("`{name}+{offset}` is not supported as a value")))
             }
@@ -259,11 +259,11 @@ impl<'s> Body<'_, 's> {
         };
         Ok(match self.lookup(name) {
             Some(Sym::Shared(at)) => (self.constant(0, 32), i64::from(at) + shared + offset, None),
-            Some(Sym::DynamicShared(align)) => (self.special(Special::DynamicSmemBase(align), false), offset, None),
+            Some(Sym::DynamicShared(align)) => (self.special(Special::DynamicSmemBase(align), 32), offset, None),
             Some(Sym::KernelParam(at)) => (self.constant(0, 32), i64::from(at) + offset, None),
-            Some(Sym::Local(at)) => (self.special(Special::LocalBase(0), false), i64::from(at) + offset, None),
+            Some(Sym::Local(at)) => (self.special(Special::LocalBase(0), 32), i64::from(at) + offset, None),
             Some(Sym::CallParam(at, _)) => {
-                (self.special(Special::LocalBase(0), false), i64::from(at) + offset, Some(Space::Local))
+                (self.special(Special::LocalBase(0), 32), i64::from(at) + offset, Some(Space::Local))
             }
             Some(Sym::Static(target)) => (self.address(target, offset, true), 0, None),
             _ => {

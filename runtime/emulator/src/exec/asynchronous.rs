@@ -3,8 +3,9 @@
 //! Addresses and races are checked when a copy is issued; data moves when it completes, so that a kernel which does
 //! not wait works with old data and one that reuses a buffer too early has it overwritten.
 
+use super::address::{Kind, addresses, check_global, classify, trace_global};
+use super::atomic::combine;
 use super::fail::{Res, fail, fail_at};
-use super::memory::{Kind, addresses, check_global, classify, combine, trace_global};
 use super::regs::LANES;
 use super::state::{Env, State};
 use super::sync::{live, mbarrier_place, signal};
@@ -109,7 +110,7 @@ pub fn copy(
     let mut lanes = vec![];
     for l in (0..LANES).filter(|l| mask >> l & 1 != 0) {
         let (cta, at) = shared_at(env, st, w.cta, Space::Shared, to[l], size.into(), l)?;
-        if at % u64::from(size) != 0 {
+        if env.options.sanitizers.alignment && at % u64::from(size) != 0 {
             return fail_at(FaultKind::Misaligned, format!("cp.async destination is not aligned to {size} bytes"), l, at);
         }
         let mut n = src_size.map_or(size, |s| w.regs.w32(s)[l]);
@@ -120,7 +121,7 @@ pub fn copy(
             n = 0;
         }
         if n > 0 {
-            if from[l] % u64::from(size) != 0 {
+            if env.options.sanitizers.alignment && from[l] % u64::from(size) != 0 {
                 return fail_at(FaultKind::Misaligned, format!("cp.async source is not aligned to {size} bytes"), l, from[l]);
             }
             read_global(env, st, w.cta, from[l], n.into(), l)?;
@@ -201,7 +202,7 @@ pub fn copy_arrive(env: &Env, w: &mut Warp, st: &mut State, mask: u32, noinc: bo
         clock.learn(st.agents.copies(w.global), w.copies.issued);
         clock
     });
-    super::memory::tick(w);
+    super::order::tick(w);
     let p = Pending { warp: w.global, cta: w.cta, pc: st.pc, sequence: w.copies.issued, what: What::CopyArrive { bars, clock } };
     issue(env, st, p)
 }
@@ -335,7 +336,7 @@ pub fn complete(env: &Env, st: &mut State, i: usize) -> Res<()> {
             What::Copy { lanes, size } => {
                 for (at, from, n) in lanes {
                     let mut bytes = [0u8; 16];
-                    env.memory.read(*from, &mut bytes[..*n as usize]);
+                    env.memory.read_near(*from, &mut bytes[..*n as usize], &mut st.hint);
                     write_shared(st, p.cta, *at, &bytes[..*size as usize]);
                 }
             }
@@ -347,7 +348,7 @@ pub fn complete(env: &Env, st: &mut State, i: usize) -> Res<()> {
             }
             What::ToShared { to, from, size } => {
                 let mut bytes = vec![0u8; *size as usize];
-                env.memory.read(*from, &mut bytes);
+                env.memory.read_near(*from, &mut bytes, &mut st.hint);
                 for (cta, at, signal) in to {
                     write_shared(st, *cta, *at, &bytes);
                     deliver(st, signal)?;

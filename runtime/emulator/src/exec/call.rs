@@ -1,7 +1,7 @@
 //! Calls of device functions, and the functions that the runtime provides: `vprintf` and `__assertfail`.
 
+use super::address::{Kind, classify};
 use super::fail::{Fail, Res, fail, fail_at};
-use super::memory::{Kind, classify};
 use super::regs::LANES;
 use super::state::{Env, State, constant};
 use super::warp::{Frame, Split, Warp};
@@ -171,7 +171,12 @@ pub fn call(env: &Env, w: &mut Warp, st: &mut State, s: &mut Split, active: u32,
     let lanes = (0..LANES).filter(|l| active >> l & 1 != 0);
     let args: Vec<(usize, Vec<Vec<u64>>)> =
         lanes.map(|l| (l, call.args.iter().map(|a| read_actual(w, a, caller.local, l)).collect())).collect();
+    let before = w.local.size();
     enter(env, w, st, frame, active);
+    st.local += (w.local.size() - before) * LANES as u64;
+    if st.local > env.local_share {
+        return fail(FaultKind::Limit, format!("the stacks of calls take more than {} bytes of local memory", env.local_share));
+    }
     for (l, values) in &args {
         for (formal, words) in to.formals.iter().zip(values) {
             write_formal(w, formal, frame.local, *l, words);

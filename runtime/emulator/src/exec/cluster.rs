@@ -4,7 +4,7 @@ use super::fail::Fail;
 use super::interp::{self, Stop};
 use super::state::{Barrier, ClusterBarrier, Cta, Env, State};
 use super::warp::{Frame, Split, Wait, Warp};
-use super::{asynchronous, call, matrix, sync};
+use super::{asynchronous, call, sync, wgmma};
 use crate::counters::Count;
 use crate::decode::inst::Op;
 use crate::error::{Fault, FaultKind, Place};
@@ -54,7 +54,9 @@ impl Runner {
                 n @ 0..=31 => (1u32 << n) - 1,
                 _ => u32::MAX,
             };
-            let bytes = env.shared_size as usize;
+            // Devices give out shared memory in pieces of 1 KiB.
+            let exact = env.options.sanitizers.bounds;
+            let bytes = if exact { env.shared_size } else { env.shared_size.next_multiple_of(1024) } as usize;
             ctas.push(Cta {
                 index,
                 coords,
@@ -78,7 +80,7 @@ impl Runner {
             }
         }
         let seed = match env.options.schedule {
-            Schedule::Random(seed) => seed,
+            Schedule::Random(seed) | Schedule::LazyRandom(seed) => seed,
             _ => 0,
         };
         let state = State {
@@ -93,6 +95,7 @@ impl Runner {
             hint: 0,
             rng: seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ cluster.wrapping_mul(0x9e37_79b9),
             mbarriers_made: 0,
+            local: 0,
             races,
             pc: env.code_base[env.kernel as usize],
         };
@@ -131,7 +134,8 @@ impl Runner {
 
     /// One turn for every warp that can run.
     fn round(&mut self, env: &Env) -> Result<bool, (usize, Box<Fail>)> {
-        let random = matches!(env.options.schedule, Schedule::Random(_));
+        let random = matches!(env.options.schedule, Schedule::Random(_) | Schedule::LazyRandom(_));
+        let early = matches!(env.options.schedule, Schedule::Random(_));
         let n = self.warps.len();
         let first = if random { self.state.random() as usize % n } else { 0 };
         let mut ran = false;
@@ -153,7 +157,7 @@ impl Runner {
             let w = &mut self.warps[i];
             ran |= turn_of(env, w, &mut self.state, turn).map_err(|e| (i, e))?;
             self.state.idle += self.state.executed - before;
-            if random && !self.state.pending.is_empty() && self.state.random() % 3 == 0 {
+            if early && !self.state.pending.is_empty() && self.state.random() % 3 == 0 {
                 self.complete_some(env)?;
             }
         }
@@ -335,7 +339,7 @@ fn ready(w: &mut Warp, st: &mut State) -> bool {
             Wait::Ready => true,
             Wait::Mbarrier { cta, at, phase } => st.ctas[cta].mbarriers.get(&at).is_none_or(|m| m.phase != phase),
             Wait::Cluster(generation) => st.cluster.generation > generation,
-            Wait::Wgmma(until) => matrix::group_done(w, st, until),
+            Wait::Wgmma(until) => wgmma::group_done(w, st, until),
             Wait::Barrier { id, generation } => st.ctas[w.cta].barriers[id as usize].generation > generation,
             Wait::Lanes(_) | Wait::WarpBarrier(_) => false,
         };

@@ -1,45 +1,10 @@
 //! `cvt`, comparisons, selection (PTX ISA 9.7.7, 9.7.9.21).
 
 use super::float::flush;
-use super::regs::{LANES, Lane, Regs, map1};
+use super::regs::{LANES, Lane, Regs, bits};
 use super::round::{self, BF16, E4M3, E5M2, F16, F32, Format, TF32, encode};
-use crate::decode::inst::{Cvt, File, R, Setp};
+use crate::decode::inst::{Cvt, R, Setp};
 use crate::decode::types::*;
-
-/// `cvt`: common forms first, then any pair of types through i128 or f64.
-#[inline(always)]
-pub fn cvt(r: &mut Regs, mask: u32, c: &Cvt) {
-    use Num::*;
-    if !c.sat && !c.integral && c.b.is_none() {
-        let (d, a) = (c.d.index(), c.a.index());
-        match (c.to, c.from, c.d.file(), c.a.file()) {
-            (U64, U32, File::W64, File::W32) | (S64, U32, File::W64, File::W32) => {
-                return map1(r, mask, d, a, |x: u32| u64::from(x));
-            }
-            (S64 | U64, S32, File::W64, File::W32) => return map1(r, mask, d, a, |x: i32| i64::from(x)),
-            (U32 | S32, U64 | S64, File::W32, File::W64) => return map1(r, mask, d, a, |x: u64| x as u32),
-            (F32, S32, ..) if c.rnd == Rnd::Rn => return map1(r, mask, d, a, |x: i32| x as f32),
-            (F32, U32, ..) if c.rnd == Rnd::Rn => return map1(r, mask, d, a, |x: u32| x as f32),
-            (F32, Bf16, ..) if !c.ftz => return map1(r, mask, d, a, |x: u32| x << 16),
-            (F32, F16, ..) if !c.ftz => {
-                return map1(r, mask, d, a, |x: u32| half::f16::from_bits(x as u16).to_f32());
-            }
-            (F16, F32, ..) if c.rnd == Rnd::Rn && !c.ftz && !c.relu && !c.satfinite => {
-                return map1(
-                    r,
-                    mask,
-                    d,
-                    a,
-                    |x: f32| {
-                        if x.is_nan() { 0x7fff } else { u32::from(half::f16::from_f32(x).to_bits()) }
-                    },
-                );
-            }
-            _ => {}
-        }
-    }
-    general(r, mask, c);
-}
 
 fn float_format(n: Num) -> Option<Format> {
     Some(match n {
@@ -68,8 +33,9 @@ fn int_format(n: Num) -> Option<(u32, bool)> {
     })
 }
 
+/// `cvt`: any pair of types, through i128 or f64.
 #[inline(never)]
-fn general(r: &mut Regs, mask: u32, c: &Cvt) {
+pub fn cvt(r: &mut Regs, mask: u32, c: &Cvt) {
     let a = r.get(c.a);
     let b = c.b.map(|b| r.get(b));
     let mut out = [0u64; LANES];
@@ -103,6 +69,11 @@ fn to_small(x: f64, c: &Cvt) -> u32 {
 }
 
 fn one(bits: u64, c: &Cvt) -> u64 {
+    // Pairs of f16 narrow to pairs of 8-bit floats.
+    if c.from == Num::F16x2 && matches!(c.to, Num::E4m3x2 | Num::E5m2x2) {
+        let narrow = |half: u64| u64::from(to_small(round::decode(half as u32 & 0xffff, F16), c));
+        return narrow(bits) | narrow(bits >> 16) << 8;
+    }
     // Pairs of 8-bit floats widen to f16x2.
     if let Num::E4m3x2 | Num::E5m2x2 = c.from {
         let format = if c.from == Num::E4m3x2 { E4M3 } else { E5M2 };
@@ -187,13 +158,7 @@ fn extend(value: i128, width: u32, signed: bool, d_bits: u32) -> u64 {
 #[inline(always)]
 fn compare<T: Lane + PartialOrd>(r: &Regs, a: R, b: R, cmp: Cmp, f: impl Fn(T) -> T) -> u32 {
     let (x, y) = (T::load(r, a.index()), T::load(r, b.index()));
-    let run = |test: fn(&T, &T) -> bool| -> u32 {
-        let mut hits = [0u32; LANES];
-        for l in 0..LANES {
-            hits[l] = u32::from(test(&f(x[l]), &f(y[l]))) << l;
-        }
-        hits.iter().fold(0, |m, h| m | h)
-    };
+    let run = |test: fn(&T, &T) -> bool| bits(|l| test(&f(x[l]), &f(y[l])));
     match cmp {
         Cmp::Eq => run(|x, y| x == y),
         Cmp::Ne => run(|x, y| x < y || x > y),
@@ -276,7 +241,7 @@ fn combine(r: &Regs, with: Option<(PredOp, u32, bool)>, hits: u32) -> u32 {
 }
 
 /// `setp`.
-#[inline(always)]
+#[inline(never)]
 pub fn setp(r: &mut Regs, mask: u32, s: &Setp) {
     let (low, high) = results(r, s);
     // Packed comparisons put the halves in the two destinations; others the complement in the second.
@@ -320,7 +285,6 @@ pub fn slct(r: &mut Regs, mask: u32, wide: bool, float: bool, s: [u32; 4]) {
 }
 
 /// `d = bit ? a : b` lane by lane.
-#[inline(always)]
 pub fn select(r: &mut Regs, mask: u32, wide: bool, s: [u32; 4], bits: u32) {
     if wide {
         let (a, b) = (*r.w64(s[1]), *r.w64(s[2]));

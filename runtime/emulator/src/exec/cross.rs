@@ -25,7 +25,6 @@ pub fn member_mask(w: &Warp, slot: u32, active: u32) -> Res<u32> {
 }
 
 /// `shfl.sync`.
-#[inline(always)]
 pub fn shfl(w: &mut Warp, active: u32, mode: ShflMode, d: u32, p: Option<u32>, [a, b, c]: [u32; 3]) {
     let (a, b, c) = (*w.regs.w32(a), *w.regs.w32(b), *w.regs.w32(c));
     let mut out = [0; LANES];
@@ -139,18 +138,4 @@ pub fn unpack(w: &mut Warp, mask: u32, a: R, parts: &[Option<R>], bits: u32) {
             w.regs.set(*part, mask, &v.map(|x| x >> (bits * i as u32) & keep));
         }
     }
-}
-
-/// Predicate logic and moves.
-#[inline(always)]
-pub fn predicate(w: &mut Warp, mask: u32, op: PredOp, d: u32, a: u32, b: u32) {
-    let (a, b) = (w.regs.p(a), w.regs.p(b));
-    let v = match op {
-        PredOp::Mov => a,
-        PredOp::Not => !a,
-        PredOp::And => a & b,
-        PredOp::Or => a | b,
-        PredOp::Xor => a ^ b,
-    };
-    w.regs.set_p(d, mask, v);
 }

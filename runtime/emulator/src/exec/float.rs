@@ -17,8 +17,36 @@ pub fn flush(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn canon(x: f32) -> f32 {
+pub fn canon(x: f32) -> f32 {
     if x.is_nan() { f32::from_bits(0x7fff_ffff) } else { x }
+}
+
+/// 2 to the power of `x`, within 1 ulp and exact for integers: a polynomial in f64, so that lanes vectorize.
+#[inline(always)]
+pub fn exp2(x: f32) -> f32 {
+    // Adding this leaves the nearest integer in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    // Powers of ln 2 over factorials; the rest is below 2e-10.
+    const P: [f64; 9] = [
+        1.0,
+        std::f64::consts::LN_2,
+        0.240_226_506_959_100_7,
+        0.055_504_108_664_821_58,
+        0.009_618_129_107_628_477,
+        0.001_333_355_814_642_844_3,
+        0.000_154_035_303_933_816_1,
+        0.000_015_252_733_804_059_84,
+        0.000_001_321_548_679_014_431,
+    ];
+    let wide = f64::from(x).clamp(-1000.0, 1000.0);
+    let shifted = wide + ROUND;
+    let f = wide - (shifted - ROUND);
+    let mut p = P[8];
+    for i in (0..8).rev() {
+        p = p.mul_add(f, P[i]);
+    }
+    let scale = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
+    if x.is_nan() { x } else { (p * scale) as f32 }
 }
 
 /// Clamps to [0, 1]; NaN becomes 0.
@@ -28,49 +56,16 @@ fn saturate(x: f32) -> f32 {
 }
 
 /// One f32 or f64 instruction. `s` holds d, a, b, c.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub fn float(r: &mut Regs, mask: u32, op: FloatOp, double: bool, rnd: Rnd, ftz: bool, sat: bool, s: [u32; 4]) {
-    let [d, a, b, _] = s;
     if double {
         return float64(r, mask, op, rnd, s);
-    }
-    if matches!(rnd, Rnd::Rn) && !sat {
-        // The common forms, kept tight.
-        match (op, ftz) {
-            (FloatOp::Add, false) => return map2(r, mask, d, a, b, |x: f32, y: f32| canon(x + y)),
-            (FloatOp::Sub, false) => return map2(r, mask, d, a, b, |x: f32, y: f32| canon(x - y)),
-            (FloatOp::Mul, false) => return map2(r, mask, d, a, b, |x: f32, y: f32| canon(x * y)),
-            (FloatOp::Fma, false) => {
-                return map3(r, mask, s, |x: f32, y: f32, z: f32| canon(x.mul_add(y, z)));
-            }
-            (FloatOp::Add, true) => {
-                return map2(r, mask, d, a, b, |x: f32, y: f32| canon(flush(flush(x) + flush(y))));
-            }
-            (FloatOp::Sub, true) => {
-                return map2(r, mask, d, a, b, |x: f32, y: f32| canon(flush(flush(x) - flush(y))));
-            }
-            (FloatOp::Mul, true) => {
-                return map2(r, mask, d, a, b, |x: f32, y: f32| canon(flush(flush(x) * flush(y))));
-            }
-            (FloatOp::Fma, true) => {
-                return map3(r, mask, s, |x: f32, y: f32, z: f32| canon(flush(flush(x).mul_add(flush(y), flush(z)))));
-            }
-            (FloatOp::Max { nan: false, xorsign_abs: false }, false) => {
-                return map2(r, mask, d, a, b, |x: f32, y: f32| canon(fmax(x, y)));
-            }
-            (FloatOp::Min { nan: false, xorsign_abs: false }, false) => {
-                return map2(r, mask, d, a, b, |x: f32, y: f32| canon(-fmax(-x, -y)));
-            }
-            _ => {}
-        }
     }
     general32(r, mask, op, rnd, ftz, sat, s);
 }
 
 /// IEEE maximumNumber with -0 < +0.
 #[inline(always)]
-fn fmax(x: f32, y: f32) -> f32 {
+pub fn fmax(x: f32, y: f32) -> f32 {
     if x.is_nan() {
         y
     } else if y.is_nan() {
@@ -121,7 +116,8 @@ fn general32(r: &mut Regs, mask: u32, op: FloatOp, rnd: Rnd, ftz: bool, sat: boo
             let (x, y, z) = (fin(x), fin(y), fin(z));
             let p = f64::from(x) * f64::from(y);
             let v = round::add_odd(p, z.into());
-            fout(if v == 0.0 && p != -f64::from(z) { v as f32 } else { sign_of_zero(p as f32, z, rnd, dir(v)) })
+            // Only an exact zero takes its sign from the mode.
+            fout(if v == 0.0 { sign_of_zero(p as f32, z, rnd, v as f32) } else { dir(v) })
         }),
         FloatOp::Div if directed => two(r, &|x, y| dir(round::div_odd(x.into(), y.into()))),
         FloatOp::Rcp if directed => one(r, &|x| dir(round::div_odd(1.0, x.into()))),
@@ -136,7 +132,7 @@ fn general32(r: &mut Regs, mask: u32, op: FloatOp, rnd: Rnd, ftz: bool, sat: boo
         FloatOp::Rcp => one(r, &|x| 1.0 / x),
         FloatOp::Sqrt => one(r, &f32::sqrt),
         FloatOp::Rsqrt => one(r, &|x| (1.0 / f64::from(x).sqrt()) as f32),
-        FloatOp::Ex2 => one(r, &f32::exp2),
+        FloatOp::Ex2 => one(r, &exp2),
         FloatOp::Lg2 => one(r, &|x| f64::from(x).log2() as f32),
         FloatOp::Sin => one(r, &|x| f64::from(x).sin() as f32),
         FloatOp::Cos => one(r, &|x| f64::from(x).cos() as f32),
@@ -288,4 +284,25 @@ fn half_one(op: HalfOp, format: Format, flags: HalfFlags, x: u32, y: u32, z: u32
     // Sums of two values of the format need at most 2 * 16 + 11 bits of f16's range: exact in f64.
     let out = encode(value, format, Rnd::Rn);
     if flags.ftz && out & 0x7fff < tiny { out & 0x8000 } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_of_two_are_within_an_ulp() {
+        for i in 0..2_000_000u32 {
+            let x = f32::from_bits(i.wrapping_mul(2_147_001_325));
+            let (got, want) = (exp2(x), f64::from(x).exp2());
+            if want.is_nan() {
+                assert!(got.is_nan());
+            } else if want as f32 != got {
+                assert!((want as f32).next_up() == got || (want as f32).next_down() == got, "2^{x}: {got} is not {want}");
+            }
+        }
+        for n in -149..128 {
+            assert_eq!(f64::from(exp2(n as f32)), 2f64.powi(n));
+        }
+    }
 }

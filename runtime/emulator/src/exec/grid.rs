@@ -34,7 +34,7 @@ pub fn run(env: &Env, instructions: usize) -> Result<Done, Fault> {
     let clusters = (0..3).map(|i| u64::from(env.shape.grid[i] / env.shape.cluster[i])).product();
     let queue = Mutex::new(Queue { next: 0, total: clusters, suspended: VecDeque::new(), resident: 0, executed: 0, fault: None });
     let size = u64::from(env.shape.cluster.iter().product::<u32>());
-    let most = (u64::from(env.options.limits.resident_ctas) / size).max(1);
+    let most = (env.resident / size).max(1);
     let workers = if env.alone { 1 } else { rayon::current_num_threads().min(clusters as usize).max(1) };
     let totals = Mutex::new(vec![Count::default(); if env.options.counters { instructions } else { 0 }]);
     if workers == 1 {

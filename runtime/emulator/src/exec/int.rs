@@ -70,7 +70,6 @@ int_lane!(u64, u128, u64);
 int_lane!(i64, i128, u64);
 
 /// One integer instruction. `s` holds d, a, b, c.
-#[inline(always)]
 pub fn int(r: &mut Regs, mask: u32, op: IntOp, ty: IntTy, s: [u32; 4]) {
     match ty {
         IntTy::U32 => typed::<u32>(r, mask, op, s),
@@ -82,7 +81,7 @@ pub fn int(r: &mut Regs, mask: u32, op: IntOp, ty: IntTy, s: [u32; 4]) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn typed<T: IntLane>(r: &mut Regs, mask: u32, op: IntOp, s: [u32; 4]) {
     let [d, a, b, _] = s;
     let bits = |f: fn(u64, u64) -> u64| move |x: T, y: T| T::of(f(x.bits(), y.bits()));
@@ -250,7 +249,7 @@ fn prmt(mode: PrmtMode, a: u32, b: u32, c: u32) -> u32 {
 }
 
 /// `shl` and `shr`: amounts beyond the width clamp.
-#[inline(always)]
+#[inline(never)]
 pub fn shift(r: &mut Regs, mask: u32, left: bool, ty: IntTy, d: u32, a: u32, b: u32) {
     match (left, ty) {
         (true, IntTy::U32 | IntTy::S32) => {
@@ -341,7 +340,7 @@ pub fn bfi(r: &mut Regs, mask: u32, wide: bool, d: u32, s: [u32; 4]) {
 }
 
 /// `mul.wide`, `mad.wide`.
-#[inline(always)]
+#[inline(never)]
 pub fn mul_wide(r: &mut Regs, mask: u32, signed: bool, from16: bool, d: u32, a: u32, b: u32, c: Option<u32>) {
     match (from16, signed, c) {
         (false, true, None) => map2(r, mask, d, a, b, |x: i32, y: i32| i64::from(x) * i64::from(y)),

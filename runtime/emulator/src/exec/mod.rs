@@ -1,20 +1,30 @@
 //! Running kernels: lanes, warps, CTAs, clusters, the grid.
 
+pub mod address;
 pub mod asynchronous;
+pub mod atomic;
 pub mod call;
 pub mod cluster;
+pub mod common;
 pub mod convert;
 pub mod cross;
+pub mod descriptor;
 pub mod fail;
 pub mod float;
+pub mod fragment;
 pub mod grid;
 pub mod int;
 pub mod interp;
-pub mod matrix;
-pub mod memory;
+pub mod ldmatrix;
+pub mod load;
+pub mod mma;
+pub mod order;
 pub mod regs;
 pub mod round;
+pub mod simd;
 pub mod state;
+pub mod store;
 pub mod sync;
 pub mod tile;
 pub mod warp;
+pub mod wgmma;

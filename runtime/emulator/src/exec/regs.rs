@@ -18,6 +18,38 @@ pub struct Regs {
     pub carry: u32,
 }
 
+/// Writes the lanes of `mask`.
+#[inline(always)]
+fn blend<T: Copy>(d: &mut [T; LANES], mask: u32, v: &[T; LANES]) {
+    if mask == u32::MAX {
+        *d = *v;
+        return;
+    }
+    for l in 0..LANES {
+        d[l] = if mask >> l & 1 != 0 { v[l] } else { d[l] };
+    }
+}
+
+/// Each lane of `a` through `f`.
+#[inline(always)]
+pub fn each<A: Copy, D: Copy + Default>(a: &[A; LANES], f: impl Fn(A) -> D) -> [D; LANES] {
+    let mut out = [D::default(); LANES];
+    for l in 0..LANES {
+        out[l] = f(a[l]);
+    }
+    out
+}
+
+/// One bit a lane.
+#[inline(always)]
+pub fn bits(f: impl Fn(usize) -> bool) -> u32 {
+    let mut hits = [0u32; LANES];
+    for l in 0..LANES {
+        hits[l] = u32::from(f(l)) << l;
+    }
+    hits.iter().fold(0, |m, h| m | h)
+}
+
 impl Regs {
     #[inline(always)]
     pub fn w32(&self, i: u32) -> &[u32; LANES] {
@@ -39,39 +71,18 @@ impl Regs {
     }
     #[inline(always)]
     pub fn set32(&mut self, i: u32, mask: u32, v: &[u32; LANES]) {
-        let d = &mut self.r32[self.b32 + i as usize];
-        if mask == u32::MAX {
-            *d = *v;
-        } else {
-            for l in 0..LANES {
-                d[l] = if mask >> l & 1 != 0 { v[l] } else { d[l] };
-            }
-        }
+        blend(&mut self.r32[self.b32 + i as usize], mask, v);
     }
     #[inline(always)]
     pub fn set64(&mut self, i: u32, mask: u32, v: &[u64; LANES]) {
-        let d = &mut self.r64[self.b64 + i as usize];
-        if mask == u32::MAX {
-            *d = *v;
-        } else {
-            for l in 0..LANES {
-                d[l] = if mask >> l & 1 != 0 { v[l] } else { d[l] };
-            }
-        }
+        blend(&mut self.r64[self.b64 + i as usize], mask, v);
     }
     /// Any register, zero-extended to 64 bits.
     #[inline(always)]
     pub fn get(&self, r: R) -> [u64; LANES] {
         match r.file() {
             File::W64 => *self.w64(r.index()),
-            File::W32 => {
-                let a = self.w32(r.index());
-                let mut out = [0; LANES];
-                for l in 0..LANES {
-                    out[l] = u64::from(a[l]);
-                }
-                out
-            }
+            File::W32 => each(self.w32(r.index()), u64::from),
             File::Pred => {
                 let p = self.p(r.index());
                 std::array::from_fn(|l| u64::from(p >> l & 1))
@@ -83,20 +94,8 @@ impl Regs {
     pub fn set(&mut self, r: R, mask: u32, v: &[u64; LANES]) {
         match r.file() {
             File::W64 => self.set64(r.index(), mask, v),
-            File::W32 => {
-                let mut out = [0; LANES];
-                for l in 0..LANES {
-                    out[l] = v[l] as u32;
-                }
-                self.set32(r.index(), mask, &out);
-            }
-            File::Pred => {
-                let mut bits = 0;
-                for (l, &x) in v.iter().enumerate() {
-                    bits |= u32::from(x & 1 != 0) << l;
-                }
-                self.set_p(r.index(), mask, bits);
-            }
+            File::W32 => self.set32(r.index(), mask, &each(v, |x| x as u32)),
+            File::Pred => self.set_p(r.index(), mask, bits(|l| v[l] & 1 != 0)),
         }
     }
     /// One lane of any register.
@@ -115,70 +114,33 @@ pub trait Lane: Copy + Default {
     fn store(r: &mut Regs, i: u32, mask: u32, v: &[Self; LANES]);
 }
 
-macro_rules! lane32 {
-    ($t:ty, $from:expr, $to:expr) => {
+macro_rules! lane {
+    ($t:ty, $read:ident, $write:ident, $from:expr, $to:expr) => {
         impl Lane for $t {
             #[inline(always)]
             fn load(r: &Regs, i: u32) -> [Self; LANES] {
-                let a = r.w32(i);
-                let mut out = [Self::default(); LANES];
-                for l in 0..LANES {
-                    out[l] = $from(a[l]);
-                }
-                out
+                each(r.$read(i), $from)
             }
             #[inline(always)]
             fn store(r: &mut Regs, i: u32, mask: u32, v: &[Self; LANES]) {
-                let mut out = [0u32; LANES];
-                for l in 0..LANES {
-                    out[l] = $to(v[l]);
-                }
-                r.set32(i, mask, &out);
+                r.$write(i, mask, &each(v, $to));
             }
         }
     };
 }
-lane32!(u32, |x| x, |x| x);
-lane32!(i32, |x: u32| x as i32, |x: i32| x as u32);
-lane32!(f32, f32::from_bits, f32::to_bits);
-lane32!(u16, |x: u32| x as u16, u32::from);
-lane32!(i16, |x: u32| x as u16 as i16, |x: i16| u32::from(x as u16));
-
-macro_rules! lane64 {
-    ($t:ty, $from:expr, $to:expr) => {
-        impl Lane for $t {
-            #[inline(always)]
-            fn load(r: &Regs, i: u32) -> [Self; LANES] {
-                let a = r.w64(i);
-                let mut out = [Self::default(); LANES];
-                for l in 0..LANES {
-                    out[l] = $from(a[l]);
-                }
-                out
-            }
-            #[inline(always)]
-            fn store(r: &mut Regs, i: u32, mask: u32, v: &[Self; LANES]) {
-                let mut out = [0u64; LANES];
-                for l in 0..LANES {
-                    out[l] = $to(v[l]);
-                }
-                r.set64(i, mask, &out);
-            }
-        }
-    };
-}
-lane64!(u64, |x| x, |x| x);
-lane64!(i64, |x: u64| x as i64, |x: i64| x as u64);
-lane64!(f64, f64::from_bits, f64::to_bits);
+lane!(u32, w32, set32, |x| x, |x| x);
+lane!(i32, w32, set32, |x| x as i32, |x| x as u32);
+lane!(f32, w32, set32, f32::from_bits, f32::to_bits);
+lane!(u16, w32, set32, |x| x as u16, u32::from);
+lane!(i16, w32, set32, |x| x as i16, |x| u32::from(x as u16));
+lane!(u64, w64, set64, |x| x, |x| x);
+lane!(i64, w64, set64, |x| x as i64, |x| x as u64);
+lane!(f64, w64, set64, f64::from_bits, f64::to_bits);
 
 /// `d = f(a)` on the lanes of `mask`.
 #[inline(always)]
 pub fn map1<A: Lane, D: Lane>(r: &mut Regs, mask: u32, d: u32, a: u32, f: impl Fn(A) -> D) {
-    let a = A::load(r, a);
-    let mut out = [D::default(); LANES];
-    for l in 0..LANES {
-        out[l] = f(a[l]);
-    }
+    let out = each(&A::load(r, a), f);
     D::store(r, d, mask, &out);
 }
 

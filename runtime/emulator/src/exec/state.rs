@@ -21,6 +21,10 @@ pub struct Env<'a> {
     pub code_base: &'a [u32],
     pub kernel: u32,
     pub memory: &'a GlobalMemory,
+    /// CTAs in flight at once.
+    pub resident: u64,
+    /// Bytes of local memory that one cluster may use.
+    pub local_share: u64,
     /// Addresses of the module's `.global` variables.
     pub globals: &'a [u64],
     pub constants: &'a [u8],
@@ -122,6 +126,8 @@ pub struct State {
     pub hint: usize,
     pub rng: u64,
     pub mbarriers_made: usize,
+    /// Bytes of local memory in use.
+    pub local: u64,
     /// Race detection in shared memory.
     pub races: bool,
     /// Program-wide index of the instruction being executed.
@@ -172,7 +178,7 @@ impl State {
                 at,
             );
         }
-        if at % size.next_power_of_two().min(16) != 0 {
+        if env.options.sanitizers.alignment && at % size.next_power_of_two().min(16) != 0 {
             return fail_at(FaultKind::Misaligned, format!("{size}-byte access to shared memory is not aligned"), lane, at);
         }
         Ok(())
@@ -209,14 +215,17 @@ impl State {
         cta.written[at..at + n].fill(1);
     }
 
+    /// Whether all bytes of a checked place were written.
+    #[inline(always)]
+    pub fn is_written(&self, cta: usize, at: u64, size: u64) -> bool {
+        !self.ctas[cta].written[at as usize..(at + size) as usize].contains(&0)
+    }
+
     /// Reports a read of bytes that nothing wrote.
     #[inline(always)]
     pub fn check_written(&self, env: &Env, cta: usize, at: u64, size: u64, lane: usize) -> Res<()> {
-        if env.options.sanitizers.uninitialized {
-            let bytes = &self.ctas[cta].written[at as usize..(at + size) as usize];
-            if bytes.contains(&0) {
-                return fail_at(FaultKind::Uninitialized, "read of shared memory that nothing wrote", lane, at);
-            }
+        if env.options.sanitizers.uninitialized && !self.is_written(cta, at, size) {
+            return fail_at(FaultKind::Uninitialized, "read of shared memory that nothing wrote", lane, at);
         }
         Ok(())
     }

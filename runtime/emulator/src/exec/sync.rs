@@ -1,7 +1,8 @@
 //! CTA barriers, cluster barriers and mbarriers (PTX ISA 9.7.13).
 
+use super::address::{Kind, addresses, classify};
 use super::fail::{Res, fail, fail_at};
-use super::memory::{Kind, addresses, classify, tick};
+use super::order::tick;
 use super::regs::LANES;
 use super::state::{Barrier, Env, Mbarrier, State};
 use super::warp::{Wait, Warp};

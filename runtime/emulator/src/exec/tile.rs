@@ -1,9 +1,10 @@
 //! Bulk tensor copies: a box of a tensor between global and shared memory, clipped, filled and swizzled
 //! (PTX ISA 5.5 and 9.7.9.27).
 
+use super::address::{Kind, addresses, classify, trace_global};
 use super::asynchronous::{Pending, Signal, What, async_access, issue, read_global, shared_at, signal_on, targets};
+use super::atomic::combine;
 use super::fail::{Res, fail_at};
-use super::memory::{Kind, addresses, classify, combine, trace_global};
 use super::state::{Env, State, little};
 use super::sync::mbarrier_place;
 use super::warp::Warp;
@@ -81,9 +82,11 @@ impl TileOp {
         let swizzle = self.map.swizzle;
         let nan = self.map.element.nan();
         let size = self.map.element.bytes() as usize;
+        let mut bytes = vec![];
         for run in self.runs() {
             let n = run.bytes as usize;
-            let mut bytes = vec![0u8; n];
+            bytes.clear();
+            bytes.resize(n, 0u8);
             let inside = run.inside.start as usize..run.inside.end as usize;
             if self.load {
                 if self.map.nan_fill {
@@ -92,7 +95,7 @@ impl TileOp {
                     }
                 }
                 if !inside.is_empty() {
-                    env.memory.read(run.address.wrapping_add(run.inside.start), &mut bytes[inside]);
+                    env.memory.read_near(run.address.wrapping_add(run.inside.start), &mut bytes[inside], &mut st.hint);
                 }
                 for &(cta, base) in &self.shared {
                     let cta = &mut st.ctas[cta];

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::matrix::WgmmaOp;
 use super::regs::Regs;
+use super::wgmma::WgmmaOp;
 use crate::decode::cfg::NEVER;
 use crate::memory::local::Local;
 use crate::sanitize::clock::Clock;

@@ -12,6 +12,9 @@ use crate::sanitize::global::Cells;
 /// Words of data behind one lazily made page of race cells.
 pub const PAGE_WORDS: usize = 8192;
 
+/// Allocations end at multiples of this.
+const GRANULE: u64 = 512;
+
 /// One allocation.
 #[derive(Debug)]
 pub struct Block {
@@ -19,6 +22,8 @@ pub struct Block {
     pub base: u64,
     /// Bytes asked for.
     pub size: u64,
+    /// Bytes there are: devices give out memory in pieces of [`GRANULE`].
+    capacity: u64,
     words: Box<[AtomicU64]>,
     /// One bit a byte: written. Absent for memory that starts initialized.
     written: Option<Box<[AtomicU64]>>,
@@ -33,10 +38,12 @@ fn zeros(n: usize) -> Box<[AtomicU64]> {
 
 impl Block {
     fn new(base: u64, size: u64, initialized: bool) -> Block {
-        let n = size.div_ceil(8) as usize;
+        let capacity = size.next_multiple_of(GRANULE);
+        let n = (capacity / 8) as usize;
         Block {
             base,
             size,
+            capacity,
             words: zeros(n),
             written: (!initialized).then(|| zeros(n.div_ceil(8))),
             all_written: AtomicBool::new(initialized),
@@ -44,10 +51,23 @@ impl Block {
         }
     }
 
-    /// Whether `at..at + size` is inside, `at` relative to the base.
-    #[inline(always)]
-    pub fn holds(&self, at: u64, size: u64) -> bool {
-        at.checked_add(size).is_some_and(|end| end <= self.size)
+    /// A load of at most 8 bytes at a checked offset that need not be aligned.
+    pub fn load_any(&self, at: u64, size: u32) -> u64 {
+        if at % u64::from(size) == 0 {
+            return self.load(at, size);
+        }
+        let mut bytes = [0; 8];
+        self.read_into(at, &mut bytes[..size as usize]);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// A store of at most 8 bytes at a checked offset that need not be aligned.
+    pub fn store_any(&self, at: u64, size: u32, value: u64, alone: bool) {
+        if at % u64::from(size) == 0 {
+            self.store(at, size, value, alone);
+        } else {
+            self.write_from(at, &value.to_le_bytes()[..size as usize], alone);
+        }
     }
 
     /// An aligned load of at most 8 bytes at a checked offset.
@@ -77,6 +97,13 @@ impl Block {
 
     /// Copies bytes out, at a checked offset.
     pub fn read_into(&self, at: u64, bytes: &mut [u8]) {
+        if at % 8 == 0 && bytes.len() % 8 == 0 {
+            let words = &self.words[(at / 8) as usize..][..bytes.len() / 8];
+            for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+                to.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+            }
+            return;
+        }
         let mut i = 0;
         while i < bytes.len() {
             let here = at + i as u64;
@@ -146,7 +173,17 @@ impl Block {
             return true;
         }
         let Some(written) = &self.written else { return true };
-        (at..at + size).all(|b| written[(b / 64) as usize].load(Relaxed) >> (b % 64) & 1 != 0)
+        let (mut at, end) = (at, at + size);
+        while at < end {
+            let (bit, left) = (at % 64, end - at);
+            let n = (64 - bit).min(left);
+            let bits = if n == 64 { u64::MAX } else { ((1 << n) - 1) << bit };
+            if written[(at / 64) as usize].load(Relaxed) & bits != bits {
+                return false;
+            }
+            at += n;
+        }
+        true
     }
 }
 
@@ -156,9 +193,23 @@ pub struct GlobalMemory {
     blocks: Vec<Block>,
     next: u64,
     used: u64,
+    /// Allocations may be overrun up to the end of their last granule.
+    pub loose: bool,
 }
 
 impl GlobalMemory {
+    /// Bytes of a block that may be used.
+    #[inline(always)]
+    pub fn reach(&self, block: &Block) -> u64 {
+        if self.loose { block.capacity } else { block.size }
+    }
+
+    /// Whether `at..at + size` is inside, `at` relative to the base.
+    #[inline(always)]
+    fn holds(&self, block: &Block, at: u64, size: u64) -> bool {
+        at.checked_add(size).is_some_and(|end| end <= self.reach(block))
+    }
+
     /// Allocates `size` bytes at a multiple of 512; `None` over `limit` bytes in total.
     pub fn alloc(&mut self, size: u64, align: u64, initialized: bool, limit: u64) -> Option<u64> {
         let used = self.used.checked_add(size).filter(|u| *u <= limit)?;
@@ -200,14 +251,14 @@ impl GlobalMemory {
     pub fn locate(&self, addr: u64, size: u64, hint: &mut usize) -> Option<(&Block, u64)> {
         if let Some(block) = self.blocks.get(*hint) {
             let at = addr.wrapping_sub(block.base);
-            if block.holds(at, size) {
+            if self.holds(block, at, size) {
                 return Some((block, at));
             }
         }
         let i = self.find(addr)?;
         let block = &self.blocks[i];
         let at = addr - block.base;
-        if !block.holds(at, size) {
+        if !self.holds(block, at, size) {
             return None;
         }
         *hint = i;
@@ -228,7 +279,12 @@ impl GlobalMemory {
 
     /// Copies bytes out; false outside an allocation.
     pub fn read(&self, addr: u64, bytes: &mut [u8]) -> bool {
-        let Some((block, at)) = self.locate(addr, bytes.len() as u64, &mut 0) else {
+        self.read_near(addr, bytes, &mut 0)
+    }
+
+    /// The same, looking first in the block that was used last.
+    pub fn read_near(&self, addr: u64, bytes: &mut [u8], hint: &mut usize) -> bool {
+        let Some((block, at)) = self.locate(addr, bytes.len() as u64, hint) else {
             return bytes.is_empty();
         };
         block.read_into(at, bytes);

@@ -22,16 +22,23 @@ impl Local {
         self.words.len() as u64 * 8
     }
 
-    /// An aligned load of at most 8 bytes; `None` outside.
+    /// A load of at most 8 bytes; `None` outside.
     #[inline]
     pub fn load(&self, lane: usize, at: u64, size: u32) -> Option<u64> {
+        if at % u64::from(size) != 0 {
+            let bytes = (0..size).rev().map(|i| self.load(lane, at + u64::from(i), 1));
+            return bytes.into_iter().try_fold(0, |v, b| Some(v << 8 | b?));
+        }
         let word = self.words.get((at / 8) as usize)?[lane];
         Some(word >> (8 * (at % 8)) & mask(size))
     }
 
-    /// An aligned store of at most 8 bytes; `None` outside.
+    /// A store of at most 8 bytes; `None` outside.
     #[inline]
     pub fn store(&mut self, lane: usize, at: u64, size: u32, value: u64) -> Option<()> {
+        if at % u64::from(size) != 0 {
+            return (0..size).try_for_each(|i| self.store(lane, at + u64::from(i), 1, value >> (8 * i)));
+        }
         let word = &mut self.words.get_mut((at / 8) as usize)?[lane];
         let shift = 8 * (at % 8);
         *word = *word & !(mask(size) << shift) | (value & mask(size)) << shift;
