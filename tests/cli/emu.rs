@@ -73,7 +73,7 @@ fn kernels_run_on_made_data_and_on_files() {
     // A file's shape stays with its buffer.
     place.ok(&args(&["-a", "@x.npy", "-a", "@x.npy", "-a", "f32:3", "-a", "u32:100", "--out", "1=z.npy", "--arch", "sm_80"]));
     let bytes = std::fs::read(place.path("z.npy")).unwrap();
-    assert!(String::from_utf8_lossy(&bytes[..100]).contains("(10, 10)"));
+    assert!(String::from_utf8_lossy(&bytes[..100]).contains("(10,10"));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn counters_come_as_a_table_and_as_json() {
     assert_eq!(json["counters"]["total"]["global_sectors"], 32);
     assert_eq!(json["counters"]["total"]["global_bytes"], 1024);
     assert_eq!(json["kernel"], "scale");
-    assert!(json["counters"]["instructions"].as_array().expect("a list").iter().any(|i| i["place"]["ptx_line"] == 18));
+    assert!(json["counters"]["instructions"].as_array().expect("a list").iter().any(|i| i["place"]["ptx_line"] == 20));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn faults_end_with_a_place_and_exit_code_1() {
     let over = ["emu", "over.ptx", "-b", "64", "-a", "f32[8]=iota", "-a", "f32[8]=none", "-a", "f32:1", "-a", "u32:8"];
     let ran = place.kiln(&over);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert!(ran.err.contains("[E-bounds]") && ran.err.contains("PTX line 18") && ran.err.contains("lane 8"), "{}", ran.err);
+    assert!(ran.err.contains("[E-bounds]") && ran.err.contains("PTX line 20") && ran.err.contains("lane 8"), "{}", ran.err);
     let ran = place.kiln(&[&over[..], &["--message-format", "json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((ran.code, &json["fault"]["kind"], &json["fault"]["lane"]), (Some(1), &"out-of-bounds".into(), &8.into()));
