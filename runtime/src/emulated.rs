@@ -37,7 +37,7 @@ impl Default for EmulatorOptions {
 }
 
 impl EmulatorOptions {
-    /// Reads the words behind `emulator:`, separated by commas: an architecture (`sm_80`), a schedule (`eager`, `lazy`, `random=SEED`), `unchecked` for no
+    /// Reads the words behind `emulator:`, separated by commas: an architecture (`sm_80`), a schedule (`eager`, `lazy`, `random=SEED`, `lazy-random=SEED`), `unchecked` for no
     /// sanitizers.
     ///
     /// # Errors
@@ -53,13 +53,14 @@ impl EmulatorOptions {
                 ("eager", _) => options.schedule = Schedule::Eager,
                 ("lazy", _) => options.schedule = Schedule::Lazy,
                 ("unchecked", _) => options.sanitizers = Sanitizers::NONE,
-                (_, Some(("random", seed))) => match seed.parse() {
-                    Ok(seed) => options.schedule = Schedule::Random(seed),
-                    Err(_) => return Err(format!("`{seed}` is no seed: random=SEED takes a number")),
+                (_, Some((kind @ ("random" | "lazy-random"), seed))) => match seed.parse() {
+                    Ok(seed) if kind == "random" => options.schedule = Schedule::Random(seed),
+                    Ok(seed) => options.schedule = Schedule::LazyRandom(seed),
+                    Err(_) => return Err(format!("`{seed}` is no seed: {kind}=SEED takes a number")),
                 },
                 _ => {
                     return Err(format!(
-                        "the emulator has no option `{word}`: there are sm_80, sm_86, sm_89, sm_90, sm_90a, eager, lazy, random=SEED and unchecked"
+                        "the emulator has no option `{word}`: there are sm_80, sm_86, sm_89, sm_90, sm_90a, eager, lazy, random=SEED, lazy-random=SEED and unchecked"
                     ));
                 }
             }
@@ -74,6 +75,7 @@ impl EmulatorOptions {
             Schedule::Lazy => {}
             Schedule::Eager => text.push_str(",eager"),
             Schedule::Random(seed) => text.push_str(&format!(",random={seed}")),
+            Schedule::LazyRandom(seed) => text.push_str(&format!(",lazy-random={seed}")),
         }
         if self.sanitizers == Sanitizers::NONE {
             text.push_str(",unchecked");
@@ -96,7 +98,7 @@ impl EmulatorOptions {
             schedule: self.schedule,
             sanitizers: self.sanitizers,
             // A seed is there to see the same run again.
-            deterministic: matches!(self.schedule, Schedule::Random(_)),
+            deterministic: matches!(self.schedule, Schedule::Random(_) | Schedule::LazyRandom(_)),
             counters: self.counters,
             limits: Limits { resident_ctas, ..Limits::default() },
         }
