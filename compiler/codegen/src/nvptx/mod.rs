@@ -95,13 +95,37 @@ pub struct PtxArtifact {
 /// [`CodegenError::Unsupported`] for what the target cannot do, with a code and a source place; [`CodegenError::Internal`] for
 /// mistakes of the compiler itself.
 pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> std::result::Result<PtxArtifact, CodegenError> {
-    let (laid_out, layouts, warps) = lay_out(module, target)?;
+    let mut rings = target.shared_bytes();
+    loop {
+        match attempt(module, target, options, rings)? {
+            Attempt::Done(artifact) => return Ok(*artifact),
+            Attempt::FewerStages { ring_bytes } => rings = ring_bytes,
+        }
+    }
+}
+
+/// What came of compiling with so much shared memory for rings.
+enum Attempt {
+    Done(Box<PtxArtifact>),
+    /// Exchanges beside the rings need memory too: the rings may take this much.
+    FewerStages {
+        ring_bytes: u32,
+    },
+}
+
+fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32) -> Result<Attempt> {
+    let (laid_out, layouts, warps) = lay_out_within(module, rings)?;
     let kernel = only_kernel(&laid_out)?;
     let func = &laid_out.funcs[kernel];
     let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
     emitter.body()?;
     let shared_bytes = emitter.scratch.bytes();
     if shared_bytes > target.shared_bytes() {
+        let left = emitter.scratch.ring_bytes().saturating_sub(shared_bytes - target.shared_bytes());
+        // A budget that the rings kept to already changes nothing.
+        if emitter.scratch.ring_bytes() <= rings && left > 0 {
+            return Ok(Attempt::FewerStages { ring_bytes: left });
+        }
         let message = format!(
             "the kernel needs {shared_bytes} bytes of shared memory, a thread block of {} has at most {}",
             target.name(),
@@ -114,7 +138,7 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
     let machine = target::Machine::new(target, emitter.ptx)?;
     let text = emitter.finish(&machine.header());
     let (llvm, ptx) = machine.compile(&text, options.keep_llvm)?;
-    Ok(PtxArtifact {
+    Ok(Attempt::Done(Box::new(PtxArtifact {
         ptx,
         name: entry_name(&func.name),
         target,
@@ -127,10 +151,11 @@ pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> s
         asserts,
         prints,
         llvm,
-    })
+    })))
 }
 
-/// The module with a layout on every tile, what that took, and the number of warps: `kiln build --emit layouts`.
+/// The module with a layout on every tile, what that took, and the number of warps: `kiln build --emit layouts`. Its rings may take
+/// all the shared memory of the target.
 ///
 /// # Errors
 /// A schedule the target cannot follow; an internal error where the passes break the module.
@@ -138,10 +163,14 @@ pub fn lay_out(
     module: &CheckedModule,
     target: GpuTarget,
 ) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
+    lay_out_within(module, target.shared_bytes())
+}
+
+fn lay_out_within(module: &CheckedModule, ring_bytes: u32) -> Result<(CheckedModule, LayoutStats, u32)> {
     let mut module: Module = module.clone().into_inner();
     let kernel = only_kernel(&module)?;
     let warps = choose_warps(&module, &module.funcs[kernel])?;
-    let stats = assign_layouts(&mut module.funcs[kernel], warps, target.shared_bytes());
+    let stats = assign_layouts(&mut module.funcs[kernel], warps, ring_bytes);
     let checked = verify(module).map_err(|(_, violations)| {
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         internal(format!("layout assignment broke the module: {}", list.join("; ")))

@@ -23,6 +23,8 @@ pub(super) struct Scratch {
     small: u32,
     /// Bytes of the arena: rings one behind the other, behind them the large exchange of the moment.
     arena: u32,
+    /// Most bytes of rings at one time.
+    ring_bytes: u32,
     /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its bytes.
     rings: Vec<(Inst, u32)>,
     arena_used: bool,
@@ -36,6 +38,11 @@ impl Scratch {
     /// Where the memory of large exchanges starts.
     pub(super) fn arena_start(&self) -> u32 {
         self.small.next_multiple_of(BANKS)
+    }
+
+    /// Most bytes that rings take at one time.
+    pub(super) fn ring_bytes(&self) -> u32 {
+        self.ring_bytes
     }
 
     fn in_rings(&self) -> u32 {
@@ -73,7 +80,9 @@ impl Emitter<'_> {
         self.scratch.arena_used = true;
         let live = self.scratch.in_rings();
         self.scratch.rings.push((last, bytes.next_multiple_of(BANKS)));
-        self.scratch.arena = self.scratch.arena.max(self.scratch.in_rings());
+        let live_now = self.scratch.in_rings();
+        self.scratch.arena = self.scratch.arena.max(live_now);
+        self.scratch.ring_bytes = self.scratch.ring_bytes.max(live_now);
         self.w.offset(Val::arena(), Val::i32(live), 1)
     }
 

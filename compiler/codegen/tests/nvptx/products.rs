@@ -2,7 +2,8 @@
 
 use kiln_emulator::Schedule;
 
-use crate::executed::{Input, on_emulator_as, on_host, tensor, values};
+use crate::executed::{Input, bytes_of, on_emulator_as, on_host, tensor, values};
+use crate::support::{assemble, count, ptx};
 
 /// Completion of asynchronous copies: at once, as late as waits allow, and at random.
 const SCHEDULES: [Schedule; 4] = [Schedule::Eager, Schedule::Lazy, Schedule::Random(1), Schedule::Random(2)];
@@ -215,11 +216,36 @@ fn counters_of_a_matmul() {
         let inputs = [input(elem, [rows, depth], 7), input(elem, [depth, columns], 8), input(out, [rows, columns], 9)];
         let (_, report) = on_emulator_as(&text, "sm_80", [1, 1], &inputs, Schedule::Lazy);
         let total = report.counters.expect("counters are on").total;
-        let (bytes, out_bytes) = (crate::executed::bytes_of(elem) as u64, crate::executed::bytes_of(out) as u64);
+        let (bytes, out_bytes) = (bytes_of(elem) as u64, bytes_of(out) as u64);
         let [m, n, k] = [rows, columns, depth].map(|v| v as u64);
         assert_eq!(total.shared_wavefronts, total.shared_ideal, "{elem}");
         assert_eq!(total.tensor_flops, 2 * m * n * k, "{elem}");
         assert_eq!(total.async_bytes, (m + n) * k * bytes, "{elem}");
         assert_eq!(total.global_sectors, m * n * out_bytes / 32, "{elem}");
+    }
+}
+
+/// The loop has as many HMMA as its products, reads fragments by four matrices and copies by 16 bytes; accumulators stay where they
+/// are, nothing spills.
+#[test]
+fn instructions_of_a_matmul() {
+    for (tile, warps, [along_m, along_n]) in
+        [([128, 128, 32], 4, [2, 2]), ([128, 128, 64], 4, [2, 2]), ([128, 128, 64], 8, [4, 2]), ([128, 256, 64], 8, [2, 4])]
+    {
+        let [m, n, k] = tile;
+        for target in ["sm_80", "sm_86", "sm_89", "sm_90a"] {
+            let artifact = ptx(&looped(tile, "f16", "f32", warps, 2, ("?%16", 16)), target);
+            assert_eq!(artifact.layouts.conversions, 0, "{tile:?} {target}");
+            let Some(out) = assemble(&artifact) else { continue };
+            let products = m * n * k / (16 * 8 * 16) / warps;
+            assert_eq!(count(&out.sass, "HMMA.16816.F32"), products as usize, "{tile:?} {target}");
+            assert_eq!(count(&out.sass, "HMMA"), products as usize, "{tile:?} {target}");
+            let reads = (m / along_m + n / along_n) * k / (16 * 16);
+            assert_eq!(count(&out.sass, "LDSM"), reads as usize, "{tile:?} {target}");
+            // Once ahead of the loop, once in it.
+            let copies = 2 * (m + n) * k * 2 / 16 / (32 * warps);
+            assert_eq!(count(&out.sass, "LDGSTS.E.BYPASS.128"), copies as usize, "{tile:?} {target}");
+            assert_eq!(count(&out.sass, "LDGSTS"), copies as usize, "{tile:?} {target}");
+        }
     }
 }

@@ -35,16 +35,13 @@ use crate::clone::Cloner;
 /// Slots of a ring in a loop, where neither the loop nor the kernel says.
 const STAGES: u32 = 3;
 
-/// Shared memory left to exchanges.
-const RESERVED_BYTES: u32 = 4096;
-
 /// Stages the loads of `func`; rings take at most `shared_bytes`.
 pub(super) fn run(func: &mut Function, warps: u32, shared_bytes: u32) {
     let dots = tensor_cores::choose(func, warps);
     let facts = Facts::of(func);
     let mut writes = Writes::default();
     writes.add_block(func, func.body);
-    let mut pass = Stage { rings: FxHashMap::default(), budget: shared_bytes.saturating_sub(RESERVED_BYTES) };
+    let mut pass = Stage { rings: FxHashMap::default(), budget: shared_bytes };
     let uses = Uses::of(func);
     func.walk(|_, inst| {
         if let InstData::Load { place, other: None, .. } = &func.insts[inst]
