@@ -10,7 +10,7 @@ use crate::row::{Data, H, Row, stored};
 
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];
-    for (n, block) in [(1, None), (1000, Some(96)), (5000, None), (70_000, None), (0, None)] {
+    for (n, block) in [(1, None), (1000, Some(96)), (5000, None), (70_000, None), (20_011, Some(16)), (0, None)] {
         list.push(byte_histogram(n, block));
         list.push(prefix_sum(n, block));
     }
