@@ -91,7 +91,7 @@ fn bulk_reductions() {
         reduce(g, "bulk_add_f64", |i| i as f64 / 8.0, |i| -(i as f64), |a, b| a + b);
         reduce(g, "bulk_inc_u32", |_| 5, |i| i as u32 % 7, |a, b| if a >= b { 0 } else { a + 1 });
         let (h, b) = (|v: i64| f16::from_f32(v as f32 / 4.0).to_bits(), |v: i64| bf16::from_f32(v as f32).to_bits());
-        reduce(g, "bulk_add_f16", |i| h(i), |i| h(2 * i - 9), |x, y| (f16::from_bits(x) + f16::from_bits(y)).to_bits());
+        reduce(g, "bulk_add_f16", h, |i| h(2 * i - 9), |x, y| (f16::from_bits(x) + f16::from_bits(y)).to_bits());
         reduce(g, "bulk_max_bf16", |i| b(i - 20), |i| b(20 - i), |x, y| bf16::from_bits(x).max(bf16::from_bits(y)).to_bits());
     });
 }

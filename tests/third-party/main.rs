@@ -23,6 +23,7 @@ mod hopper;
 mod matrix;
 mod memory;
 mod nvrtc;
+mod packed;
 mod scalar;
 mod tensor;
 mod triton;
@@ -40,6 +41,7 @@ fn main() -> std::process::ExitCode {
         ("hopper", hopper::TESTS),
         ("matrix", matrix::TESTS),
         ("memory", memory::TESTS),
+        ("packed", packed::TESTS),
         ("scalar", scalar::TESTS),
         ("tensor", tensor::TESTS),
     ];

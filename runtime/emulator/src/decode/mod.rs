@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod cfg;
+pub mod forms;
 pub mod inst;
 pub mod mods;
 pub mod module;

@@ -262,9 +262,7 @@ impl<'s> Body<'_, 's> {
             Some(Sym::DynamicShared(align)) => (self.special(Special::DynamicSmemBase(align), 32), offset, None),
             Some(Sym::KernelParam(at)) => (self.constant(0, 32), i64::from(at) + offset, None),
             Some(Sym::Local(at)) => (self.special(Special::LocalBase(0), 32), i64::from(at) + offset, None),
-            Some(Sym::CallParam(at, _)) => {
-                (self.special(Special::LocalBase(0), 32), i64::from(at) + offset, Some(Space::Local))
-            }
+            Some(Sym::CallParam(at, _)) => (self.special(Special::LocalBase(0), 32), i64::from(at) + offset, Some(Space::Local)),
             Some(Sym::Static(target)) => (self.address(target, offset, true), 0, None),
             _ => {
                 let r = self.register(name, false)?;

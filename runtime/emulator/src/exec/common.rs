@@ -238,13 +238,16 @@ mod tests {
         r
     }
 
+    /// The general way to execute an instruction.
+    type General = fn(&mut Regs, u32, &Op);
+
     /// Every common instruction, with the general way to execute it where there is one.
-    fn instructions() -> Vec<(Op, Option<fn(&mut Regs, u32, &Op)>)> {
+    fn instructions() -> Vec<(Op, Option<General>)> {
         let (d, a, b, c) = (3, 0, 1, 2);
-        let mut list: Vec<(Op, Option<fn(&mut Regs, u32, &Op)>)> =
+        let mut list: Vec<(Op, Option<General>)> =
             vec![(Op::Mov32 { d, a }, None), (Op::Mov64 { d, a }, None), (Op::Selp { wide: true, d, a, b, p: 2 }, None)];
         list.push((Op::Selp { wide: false, d, a, b, p: 2 }, None));
-        let general_int: fn(&mut Regs, u32, &Op) = |r, m, op| {
+        let general_int: General = |r, m, op| {
             if let Op::Int { op, ty, d, a, b, c } = *op {
                 int::int(r, m, op, ty, [d, a, b, c]);
             }
@@ -260,7 +263,7 @@ mod tests {
                 list.push((Op::Int { op, ty, d, a, b, c }, Some(general_int)));
             }
         }
-        let general_shift: fn(&mut Regs, u32, &Op) = |r, m, op| {
+        let general_shift: General = |r, m, op| {
             if let Op::Shift { left, ty, d, a, b } = *op {
                 int::shift(r, m, left, ty, d, a, b);
             }
@@ -270,14 +273,14 @@ mod tests {
             list.push((Op::Shift { left, ty, d, a, b }, Some(general_shift)));
         }
         for signed in [false, true] {
-            let general: fn(&mut Regs, u32, &Op) = |r, m, op| {
+            let general: General = |r, m, op| {
                 if let Op::MulWide { signed, from16, d, a, b, c } = *op {
                     int::mul_wide(r, m, signed, from16, d, a, b, c);
                 }
             };
             list.push((Op::MulWide { signed, from16: false, d, a, b, c: None }, Some(general)));
         }
-        let general_float: fn(&mut Regs, u32, &Op) = |r, m, op| {
+        let general_float: General = |r, m, op| {
             if let Op::Float { op, double, rnd, ftz, sat, d, a, b, c } = *op {
                 float::float(r, m, op, double, rnd, ftz, sat, [d, a, b, c]);
             }
@@ -290,7 +293,7 @@ mod tests {
                 list.push((op, Some(general_float)));
             }
         }
-        let general_setp: fn(&mut Regs, u32, &Op) = |r, m, op| {
+        let general_setp: General = |r, m, op| {
             if let Op::Setp(s) = op {
                 convert::setp(r, m, s);
             }
@@ -309,7 +312,7 @@ mod tests {
                 list.push((Op::Setp(Box::new(setp)), Some(general_setp)));
             }
         }
-        let general_cvt: fn(&mut Regs, u32, &Op) = |r, m, op| {
+        let general_cvt: General = |r, m, op| {
             if let Op::Cvt(c) = op {
                 convert::cvt(r, m, c);
             }
