@@ -1,6 +1,10 @@
 //! Attention: two products with a softmax between, of which nothing but the operands goes through shared memory.
 
+use kiln_codegen::nvptx::{GpuTarget, lay_out};
 use kiln_emulator::Schedule;
+use kiln_ir::layout::dump;
+use kiln_ir::text::parse_module;
+use kiln_ir::verify::verify;
 
 use crate::executed::{on_emulator_as, on_host, tensor, values};
 use crate::support::{assemble, count, ptx};
@@ -160,5 +164,19 @@ fn instructions() {
             let powers = bm * bn / (32 * warps) + bm / warps / 8;
             assert_eq!(count(&out.sass, "MUFU.EX2"), powers as usize, "{tile:?} {target}");
         }
+    }
+}
+
+/// Rings, layouts and conversions of a product and of attention, as `kiln build --emit layouts` shows them.
+#[test]
+fn layouts() {
+    let target = GpuTarget::from_name("sm_80").expect("a supported target");
+    for (name, text) in [
+        ("matmul", crate::products::looped([128, 128, 64], "f16", "f32", 8, 3, ("?%16", 16))),
+        ("attention", attention([128, 64, 64], "f16", 4, 2, false)),
+    ] {
+        let module = verify(parse_module(&text).expect("test input")).expect("test input");
+        let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
+        insta::assert_snapshot!(format!("layouts_{name}"), dump(&laid_out));
     }
 }

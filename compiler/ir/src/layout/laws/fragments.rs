@@ -252,3 +252,30 @@ fn staged_tiles_have_no_bank_conflicts() {
         }
     }
 }
+
+/// "Matrix Fragments for mma.m8n8k4 with .f64".
+#[test]
+fn mma_fragments_of_f64() {
+    let (acc, a, b) = (mma_f64_accumulator([8, 8], [1, 1]), mma_f64_operand_a([8, 4], [1, 1]), mma_f64_operand_b([4, 8], [1, 1]));
+    assert_eq!((acc.registers(), a.registers(), b.registers()), (2, 1, 1));
+    for lane in 0..32 {
+        let (g, t) = group(lane);
+        assert_eq!(a.coords(0, lane, 0, 0).as_slice(), [g, t]);
+        assert_eq!(b.coords(0, lane, 0, 0).as_slice(), [t, g]);
+        for i in 0..2 {
+            assert_eq!(acc.coords(i, lane, 0, 0).as_slice(), [g, 2 * t + i]);
+        }
+    }
+}
+
+/// The accumulator of one product is operand A of the next without moving (attention), for 16-bit elements and rows of warps.
+#[test]
+fn an_accumulator_is_an_operand() {
+    for n in [16, 32, 48, 64, 80, 128] {
+        let acc = mma_accumulator([64, n], [4, 1]);
+        assert!(stays_in_threads(&acc, &mma_operand_a([64, n], 2, [4, 1])), "{n} columns");
+        assert!(!stays_in_threads(&acc, &mma_operand_a([64, n.next_multiple_of(32)], 4, [4, 1])), "{n} columns of 8 bits");
+    }
+    // Warps side by side hold other columns.
+    assert!(!stays_in_threads(&mma_accumulator([32, 64], [2, 2]), &mma_operand_a([32, 64], 2, [2, 2])));
+}
