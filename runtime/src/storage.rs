@@ -44,6 +44,13 @@ enum Owner {
     Foreign(#[allow(dead_code)] Keeper),
 }
 
+impl Owner {
+    /// Whether the address is the block's alone: that of no bytes of something else may be any.
+    fn has_place(&self, bytes: usize) -> bool {
+        bytes > 0 || matches!(self, Owner::Block(..))
+    }
+}
+
 struct Keeper(#[allow(dead_code)] Box<dyn Any + Send + Sync>);
 
 impl std::fmt::Debug for Keeper {
@@ -90,7 +97,7 @@ impl Storage {
     }
 
     fn of(base: NonNull<u8>, bytes: usize, owner: Owner) -> Storage {
-        if bytes > 0 {
+        if owner.has_place(bytes) {
             LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(base.as_ptr() as usize, bytes);
         }
         Storage { base, bytes, owner, borrows: AtomicI32::new(0) }
@@ -148,7 +155,7 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.bytes > 0 {
+        if self.owner.has_place(self.bytes) {
             LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&(self.base.as_ptr() as usize));
         }
         if let Owner::Block(block, layout) = &self.owner {

@@ -275,6 +275,19 @@ pub fn cases() -> Vec<Case> {
             ));
         }
     }
+    // Lanes that a thread loads many of at once, with a mask that is computed.
+    let x: Vec<Num> = (0..4096).map(|i| Num::Int((i * 7 + i / 9) % 20)).collect();
+    let counts = (0..20).map(|bin| Num::Int(x[..1000].iter().filter(|v| v.int() == bin).count() as i128)).collect();
+    let one = [(U8, vec![4096], x)];
+    list.push(tile_case(
+        "histogram::mask::wide".into(),
+        "histogram(x, 20, mask = arange(0, 4096) < 1000)",
+        &one,
+        I32,
+        &[20],
+        counts,
+        Bound::Exact,
+    ));
     // Gather from a table of rank 1 with an index of another shape.
     for ty in FLOATS.into_iter().chain(INTS) {
         let table = held(
@@ -290,6 +303,22 @@ pub fn cases() -> Vec<Case> {
         let out = index.iter().map(|i| table.get(i.int() as usize).copied().unwrap_or(zero)).collect();
         let two = [(ty, vec![9], table), (U8, vec![5, 7], index)];
         list.push(tile_case(format!("gather::table::{ty}"), "gather(x, w)", &two, ty, &[5, 7], out, Bound::Exact));
+        // One element, by a number that the launch gives; outside there is 0.
+        for at in [0, 5, 8, 9, -1] {
+            let table: Vec<Num> = two[0].2.clone();
+            let value = usize::try_from(at).ok().and_then(|at| table.get(at)).copied().unwrap_or(zero);
+            let index = vec![Num::Int(at)];
+            let one = [(ty, vec![9], table), (I32, vec![1], index)];
+            list.push(tile_case(
+                format!("gather::one::{ty}::{at}"),
+                "gather(x, w_[0])",
+                &one,
+                ty,
+                &[],
+                vec![value],
+                Bound::Exact,
+            ));
+        }
     }
     list
 }

@@ -152,12 +152,23 @@ impl Emitter<'_> {
         let indices = self.regs(index);
         let tile = self.spill(&[src], &shape, |e, spread, r| Ok(e.flat_index(spread, r, &shape)))?;
         let rank_1 = shape.len() == 1;
-        self.fetch(inst, &tile, |e, spread, r| {
-            let index = indices[r as usize];
+        // An index within the source, 0 for those outside, and whether it is.
+        let safe_index = |e: &mut Self, index: Val| {
             let wide = e.w.cast_int(index, Ty::I64, signed);
             let inside = e.w.icmp("ult", wide, Val::int(Ty::I64, i64::from(shape[axis])));
             let narrow = e.w.cast("trunc", wide, Ty::I32);
-            let safe = e.w.select(inside, narrow, Val::i32(0));
+            (e.w.select(inside, narrow, Val::i32(0)), inside)
+        };
+        if self.func.ty(index).is_scalar() {
+            let (safe, inside) = safe_index(self, indices[0]);
+            let value = self.shared_load(&tile, safe);
+            let zero = Val::zero(value.ty);
+            let chosen = self.w.select(inside, value, zero);
+            self.define(inst, vec![chosen]);
+            return Ok(());
+        }
+        self.fetch(inst, &tile, |e, spread, r| {
+            let (safe, inside) = safe_index(e, indices[r as usize]);
             if rank_1 {
                 return Ok((safe, inside));
             }

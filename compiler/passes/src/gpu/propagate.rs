@@ -260,7 +260,7 @@ impl Propagate<'_> {
     }
 
     /// The layout of an operand of an instruction that goes through shared memory: its own, unless its elements belong to those
-    /// of the result (the indices of a gather, what a dot adds to) or of the first operand (what is sorted along).
+    /// of the result (the indices of a gather, what a dot adds to) or of the first operand (what is sorted along, what a histogram counts).
     fn exchange_operand(&self, func: &Function, inst: Inst, number: usize, value: Value) -> LayoutId {
         // As it was asked for: the operand may have adopted another layout since.
         if let Some(&asked) = self.operands_of_dots.get(&(inst, number)) {
@@ -271,6 +271,7 @@ impl Propagate<'_> {
         }
         let like = match (&func.insts[inst], number) {
             (InstData::Gather { .. }, 1) | (InstData::Dot { .. }, 2) | (InstData::Sort { .. }, _) => func.results_of(inst)[0],
+            (&InstData::Histogram { arg, .. }, 1) => arg,
             _ => value,
         };
         self.natural[like].unwrap_or_else(|| self.default_of(func, value))
