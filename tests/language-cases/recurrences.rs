@@ -184,7 +184,7 @@ fn inverse(l: &dyn Fn(usize, usize) -> f64, n: usize) -> Vec<f64> {
 /// The inverses of I + (what lies below the diagonal of a), a block of rows at a time; a block that ends early is the upper left part of one.
 fn solve_tril(l: usize, block: usize) -> Row {
     let mut row = Row::new("solve_tril", format!("{l}x{block}"));
-    if l % block != 0 {
+    if !l.is_multiple_of(block) {
         row = row.placed(Placement::Guarded);
     }
     let a = row.uniform(F32, &[l, block], -0.4, 0.4);

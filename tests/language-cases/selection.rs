@@ -24,7 +24,7 @@ pub fn rows() -> Vec<Row> {
 /// The k largest logits of each row, the first of equal ones first, with their softmax among themselves.
 fn route(ty: ScalarType, m: usize, e: usize, k: usize) -> Row {
     let mut row = Row::new("route", format!("{ty}::{m}x{e}x{k}"));
-    if e % 2 == 0 {
+    if e.is_multiple_of(2) {
         row = row.placed(Placement::Guarded);
     }
     // Few different values, so that there are ties.
