@@ -5,8 +5,10 @@
 
 mod commands;
 mod data;
+mod occupancy;
 mod opts;
 mod suggest;
+mod tools;
 mod ui;
 
 use std::process::ExitCode;

@@ -79,6 +79,7 @@ Examples:
   kiln build softmax.kiln --arg 'x=f32[64,1000]' --arg 'y=f32[64,1000]' --emit tile-ir
   kiln build softmax.kiln --dim N=1000 --emit asm -o softmax.s
   kiln build matmul.kiln --kernel matmul --type T=f16 --emit ptx --target sm_90a
+  kiln build matmul.kiln --kernel matmul --type T=f16 --emit sass --target sm_80
   kiln build matmul.kiln --emit tile-ir --print-after canonicalize --stop-after cse
   kiln build matmul.kiln --time-passes")]
     Build(BuildOptions),
@@ -106,8 +107,16 @@ Examples:
   kiln fmt --check .         exit with 1 if a file is not formatted
   kiln fmt - < a.kiln        from standard input to standard output")]
     Fmt(FmtOptions),
-    /// Explain an error code
-    #[command(after_help = "Examples:\n  kiln explain K0301\n  kiln explain --list")]
+    /// Explain an error code, or what a kernel does on a GPU
+    #[command(after_help = "\
+A kernel runs once on the emulator, with arguments as for `kiln run`. Shown are registers, spills and occupancy (where ptxas is found: KILN_TOOLS, CUDA_HOME,
+the search path), shared memory, and for each source line its share of the instructions, 32-byte sectors a request to global memory and the least there could be, bytes
+asked of global memory, bank conflicts, and the mix of instructions.
+
+Examples:
+  kiln explain K0301
+  kiln explain --list
+  kiln explain softmax.kiln --kernel softmax --arg 'x=randn(64,1000):f32' --target sm_80")]
     Explain(ExplainOptions),
     /// Run a PTX file, any compiler's, on an emulated GPU that checks it
     #[command(after_help = "\
@@ -228,12 +237,18 @@ pub enum EmitKind {
     Ast,
     /// Tile IR after the passes
     TileIr,
+    /// Tile IR with the layouts that a GPU's threads get
+    Layouts,
     /// LLVM IR
     Llvm,
     /// Assembly of the host
     Asm,
     /// PTX for a GPU
     Ptx,
+    /// Machine code of a GPU, by ptxas: written where -o says
+    Cubin,
+    /// Machine code of a GPU as text, by ptxas and nvdisasm
+    Sass,
     /// Machine code of the host: compiled, and written where -o says
     Object,
 }
@@ -358,12 +373,50 @@ pub struct FmtOptions {
 
 #[derive(Debug, Args)]
 pub struct ExplainOptions {
-    /// Code, such as K0301
-    #[arg(value_name = "CODE", required_unless_present = "list")]
-    pub code: Option<String>,
+    /// Code, such as K0301, or a kernel file
+    #[arg(value_name = "CODE|FILE", required_unless_present = "list")]
+    pub what: Option<String>,
     /// List every code
     #[arg(long)]
     pub list: bool,
+    /// GPU architecture, and how the emulator runs it: sm_80, sm_90a, `sm_80,eager`
+    #[arg(long, value_name = "TARGET", default_value = "sm_90a")]
+    pub target: String,
+    /// Kernel; needed where the file has several
+    #[arg(short, long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Argument of the kernel, as for `kiln run`
+    #[arg(short, long = "arg", value_name = "NAME=VALUE")]
+    pub args: Vec<String>,
+    /// Value of a constant
+    #[arg(long = "const", value_name = "NAME=VALUE")]
+    pub consts: Vec<String>,
+    /// Type of a type parameter
+    #[arg(long = "type", value_name = "NAME=TYPE")]
+    pub types: Vec<String>,
+    /// Function for a function parameter
+    #[arg(long = "fn", value_name = "NAME=PATH")]
+    pub fns: Vec<String>,
+    /// Schedule field
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub schedule: Vec<String>,
+}
+
+impl ExplainOptions {
+    /// The options of a kernel of `file`.
+    pub fn kernel_options(&self, file: &str) -> KernelOptions {
+        KernelOptions {
+            file: file.into(),
+            kernel: self.kernel.clone(),
+            args: self.args.clone(),
+            consts: self.consts.clone(),
+            types: self.types.clone(),
+            fns: self.fns.clone(),
+            schedule: self.schedule.clone(),
+            seed: 0,
+            opt_level: 2,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,8 @@ pub enum Target {
 pub struct Emit {
     /// Tile IR after the passes, as text.
     pub tile_ir: bool,
+    /// Tile IR with the layouts of a GPU, as text.
+    pub layouts: bool,
     /// LLVM IR, as text.
     pub llvm: bool,
     /// Assembly of the host, as text.
@@ -100,6 +102,8 @@ pub struct Compiled {
     pub artifact: Artifact,
     /// Tile IR after the passes, where asked for.
     pub tile_ir: Option<String>,
+    /// Tile IR with layouts, where asked for.
+    pub layouts: Option<String>,
     /// Pass and IR text, as asked for.
     pub dumps: Vec<(String, String)>,
     /// Warnings.
@@ -166,13 +170,21 @@ impl Session {
         stages.extend(report.timings.iter().map(|(name, time)| Stage { name: format!("pass:{name}"), time: *time }));
 
         let tile_ir = options.emit.tile_ir.then(|| print_module(&module, PrintOptions::default()));
+        let layouts = match &options.target {
+            Target::Gpu(gpu) if options.emit.layouts => {
+                let laid_out =
+                    self.guard("assigning layouts", || nvptx::lay_out(&module, *gpu))?.map_err(|e| self.codegen_error(e))?;
+                Some(kiln_ir::layout::dump(&laid_out.0))
+            }
+            _ => None,
+        };
         let artifact = if options.emit.no_code || options.stop_after.is_some() {
             Artifact::None
         } else {
             self.generate(&module, options, &mut stages)?
         };
         let warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
-        Ok(Compiled { artifact, tile_ir, dumps: dumps.clone(), warnings, stages })
+        Ok(Compiled { artifact, tile_ir, layouts, dumps: dumps.clone(), warnings, stages })
     }
 
     fn generate(

@@ -29,6 +29,29 @@ fn every_example_is_right() {
     }
 }
 
+/// The same on the emulator, with every check on. Examples that run for long there are left to `--ignored`.
+fn on_the_emulator(wanted: fn(&str) -> bool) {
+    for (name, program) in EXAMPLES.iter().filter(|(name, _)| wanted(name)) {
+        let output = Command::new(program).args(["--device", "emulator"]).env("KILN_CACHE_DIR", "off").output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}\n{out}{err}");
+        assert!(out.starts_with("on emulator:sm_90a") && out.lines().count() > 5, "{name}\n{out}");
+    }
+}
+
+const LONG: [&str; 0] = [];
+
+#[test]
+fn examples_are_right_on_the_emulator() {
+    on_the_emulator(|name| !LONG.contains(&name));
+}
+
+#[test]
+#[ignore = "minutes on the emulator"]
+fn long_examples_are_right_on_the_emulator() {
+    on_the_emulator(|name| LONG.contains(&name));
+}
+
 #[test]
 fn every_folder_is_whole() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

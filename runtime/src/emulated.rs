@@ -176,19 +176,13 @@ impl Regions {
         }
     }
 
-    /// Adds the block that a raw pointer leads into.
-    fn add_pointer(&mut self, what: &dyn Fn() -> String, address: u64, written: bool) -> Result<(), Error> {
-        if address == 0 {
-            return Ok(());
+    /// Adds the block that a raw pointer leads into. Whether there is one.
+    fn add_pointer(&mut self, address: u64, written: bool) -> bool {
+        let found = storage::containing(address);
+        if let Some((host, bytes)) = found {
+            self.add(host, bytes, written, false);
         }
-        let Some((host, bytes)) = storage::containing(address) else {
-            return Err(Error::Device(format!(
-                "{} is {address:#x}, which is in no memory that kiln knows of: the emulator copies memory, and cannot follow such a pointer; make the memory a tensor's (`Storage::adopt`)",
-                what()
-            )));
-        };
-        self.add(host, bytes, written, false);
-        Ok(())
+        found.is_some()
     }
 
     /// Everything that the arguments of a launch reach.
@@ -208,12 +202,19 @@ impl Regions {
                         for word in 0..storage.len() / 8 {
                             // SAFETY: inside the storage, which is held; tensors of pointers are aligned to them.
                             let address = unsafe { storage.base().cast::<u64>().add(word).read() };
-                            regions.add_pointer(&|| format!("element {word} of argument {}", i + 1), address, mutable)?;
+                            // One that leads nowhere (an empty tensor's) is a fault once the kernel follows it.
+                            regions.add_pointer(address, mutable);
                         }
                     }
                 }
                 Arg::Pointer { address, .. } => {
-                    regions.add_pointer(&|| format!("argument {}", i + 1), *address, plan.pointer_is_mut[i])?
+                    if *address != 0 && !regions.add_pointer(*address, plan.pointer_is_mut[i]) {
+                        return Err(Error::Device(format!(
+                            "argument {} is {address:#x}, which is in no memory that kiln knows of: the emulator copies memory, and cannot follow \
+                             such a pointer; make the memory a tensor's (`Storage::adopt`)",
+                            i + 1
+                        )));
+                    }
                 }
                 Arg::Infer | Arg::Number(..) | Arg::Absent => {}
             }
@@ -255,7 +256,7 @@ impl Regions {
             // SAFETY: the caller's promise: the block is there, and nothing writes it meanwhile.
             let bytes = unsafe { std::slice::from_raw_parts(region.host as *const u8, region.bytes) };
             if region.pointers {
-                let words: Vec<u64> = words_of(bytes).map(|w| if w == 0 { 0 } else { self.to_device(w) }).collect();
+                let words: Vec<u64> = words_of(bytes).map(|w| self.to_device(w)).collect();
                 machine.write(region.device, &words).map_err(memory)?;
             } else {
                 machine.write(region.device, bytes).map_err(memory)?;
@@ -273,7 +274,7 @@ impl Regions {
             let mut bytes: Vec<u8> =
                 machine.read(region.device, region.bytes).map_err(|e| Error::Internal(format!("reading back: {e}")))?;
             if region.pointers {
-                bytes = words_of(&bytes).flat_map(|w| if w == 0 { 0 } else { self.to_host(w) }.to_ne_bytes()).collect();
+                bytes = words_of(&bytes).flat_map(|w| self.to_host(w).to_ne_bytes()).collect();
             }
             // SAFETY: the caller's promise; the block is at least as long.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), region.host as *mut u8, bytes.len()) };

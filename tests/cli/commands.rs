@@ -74,7 +74,9 @@ fn build_refuses_what_makes_no_sense() {
     fails(&["--target", "sm_91"], "there is no target `sm_91`");
     fails(&["--target", "host", "--emit", "ptx"], "PTX is for GPUs");
     fails(&["--target", "sm_90a", "--emit", "asm"], "are of the host");
-    fails(&["--emit", "sass"], "invalid value");
+    fails(&["--emit", "machine"], "invalid value");
+    fails(&["--emit", "sass", "--target", "host"], "layouts, cubin and SASS are for GPUs");
+    fails(&["--emit", "cubin", "--target", "sm_70"], "there is no target `sm_70`");
     fails(&["--print-after", "nothing"], "there is no pass `nothing`");
     fails(&["--stop-after", "nothing"], "there is no pass `nothing`");
     fails(&["--arg", "x=f32[3]", "--arg", "y=f32[4]"], "dimension `N`");
@@ -82,6 +84,75 @@ fn build_refuses_what_makes_no_sense() {
     fails(&["--dim", "N=-3"], "is no extent");
     fails(&["--with", "z"], "there is no parameter called `z`");
     place.fails(&["build", "k.kiln", "-k", "needs"], "constant `K` is not determined");
+}
+
+/// With ptxas at hand or without: machine code, or an error that says what is missing.
+#[test]
+fn machine_code_of_a_gpu_needs_nvidias_tools() {
+    let place = Place::new();
+    place.file("k.kiln", KERNELS);
+    let build = |emit: &'static str| ["build", "k.kiln", "-k", "scale", "--target", "sm_90a", "--emit", emit];
+    let nowhere = |args: &[&str]| {
+        let mut command = place.command(args);
+        command
+            .env("KILN_TOOLS", place.path("nothing"))
+            .env("CUDA_HOME", place.path("nothing"))
+            .env("PATH", place.path("nothing"));
+        ran(command.output().expect("the binary starts"), args)
+    };
+    if !std::path::Path::new("/usr/local/cuda/bin/ptxas").exists() {
+        let without = nowhere(&build("sass"));
+        assert_eq!(without.code, Some(1), "{}{}", without.out, without.err);
+        assert!(without.err.contains("error[K1018]") && without.err.contains("`ptxas` was not found"), "{}", without.err);
+        // What is known without it is shown.
+        let explained = nowhere(&["explain", "k.kiln", "-k", "scale", "--arg", "x=arange(100):f32", "--arg", "factor=2"]);
+        assert_eq!(explained.code, Some(0), "{}{}", explained.out, explained.err);
+        assert!(explained.out.contains("ptxas was not found") && explained.out.contains("sect/req"), "{}", explained.out);
+    }
+    if std::env::var_os("KILN_TOOLS").is_some() {
+        assert!(place.ok(&build("sass")).out.contains("EXIT"));
+        place.ok(&["build", "k.kiln", "-k", "scale", "--target", "sm_80", "--emit", "cubin", "-o", "k.cubin"]);
+        assert!(std::fs::read(place.path("k.cubin")).expect("written").starts_with(b"\x7fELF"));
+    }
+}
+
+#[test]
+fn layouts_and_explanations_are_shown() {
+    let place = Place::new();
+    place.file("k.kiln", KERNELS);
+    let layouts = place.ok(&["build", "k.kiln", "-k", "scale", "--emit", "layouts", "--target", "sm_80"]).out;
+    assert!(layouts.starts_with("; #layout0 = ") && layouts.contains("kernel @0 scale"), "{layouts}");
+    let explain = ["explain", "k.kiln", "-k", "scale", "--arg", "x=arange(1024):f32", "--arg", "factor=2", "--target", "sm_80"];
+    let explained = place.ok(&explain).out;
+    // 4 bytes an element, read and written once, in whole sectors.
+    assert!(
+        explained.contains("for sm_80") && explained.contains("8192") && explained.contains("warp instructions"),
+        "{explained}"
+    );
+    place.fails(&["explain", "k.kiln", "-k", "scale", "--target", "sm_70"], "no option `sm_70`");
+    place.fails(&["explain", "nothing.kiln"], "nothing.kiln");
+}
+
+/// The emulator runs what the CPU runs, prints included.
+#[test]
+fn kernels_run_on_the_emulator() {
+    let place = Place::new();
+    place.file(
+        "p.kiln",
+        "kernel p(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {\n    let v = x[0..+10];\n    print(\"{} and {}\", v, sum(v) > 3.0);\n    \
+         y[0..+10] = v * 2.0;\n}\n",
+    );
+    let run = |device: &str, out: &str| {
+        let args = ["run", "p.kiln", "-q", "--device", device, "--arg", "x=arange(10):f32", "--out", out];
+        place.ok(&args).out.lines().find(|l| l.starts_with("p[")).expect("a printed line").to_owned()
+    };
+    let printed = run("cpu", "y=cpu.npy");
+    assert_eq!(printed, "p[0]: [0.0, 1.0, 2.0, .., 7.0, 8.0, 9.0] and true");
+    for (device, file) in [("emulator", "a.npy"), ("emulator:sm_80,random=3", "b.npy")] {
+        assert_eq!(run(device, &format!("y={file}")), printed, "{device}");
+        assert_eq!(std::fs::read(place.path(file)).unwrap(), std::fs::read(place.path("cpu.npy")).unwrap());
+    }
+    place.fails(&["run", "p.kiln", "--device", "emulator:sm_70", "--arg", "x=arange(10):f32"], "K1016");
 }
 
 #[test]

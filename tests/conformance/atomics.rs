@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
     };
     let programs = 100i64;
     let given: Vec<i64> = (0..programs).map(|i| (i * 37 + 11) % 64).collect();
-    for ty in [I32, U32, I64, U64, F16, BF16, F32, F64] {
+    for ty in [I8, U8, I16, U16, I32, U32, I64, U64, F16, BF16, F32, F64] {
         let input = tensor(ty, &[100], given.iter().map(|&v| number(ty, v)).collect());
         let ints = !ty.is_float();
         let mut ops = vec!["add"];

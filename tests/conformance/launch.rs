@@ -66,6 +66,19 @@ pub fn cases() -> Vec<Case> {
         exact(0, vec![Num::Int(1); 37]),
     );
     push(
+        "gather_of_one",
+        "kernel k(x: tensor<i32, [37]>, at: tensor<i32, [N]>, y: mut tensor<i32, [N]>) grid [N] {\n    let i = program_id(0);\n    y[i] = gather(x[0..+37], at[i]);\n}\n".into(),
+        vec![tensor(I32, &[37], (0..37).map(|i| Num::Int(i * i)).collect()), tensor(I32, &[5], ints(&[36, 0, 7, -1, 37])), zeros(I32, &[5])],
+        exact(2, ints(&[1296, 0, 49, 0, 0])),
+    );
+    // A mask that is computed, of bytes that are loaded in vectors: 368 of 4096 lanes are there.
+    push(
+        "histogram_of_a_tail",
+        "kernel k(x: tensor<u8, [N]>, y: mut tensor<i32, [256]>) grid [1] {\n    y[0..+256] = histogram(x[0..+4096], 256, mask = arange(0, 4096) < N);\n}\n".into(),
+        vec![tensor(U8, &[368], (0..368).map(|i| Num::Int(i % 256)).collect()), zeros(I32, &[256])],
+        exact(1, (0..256).map(|i| Num::Int(if i < 112 { 2 } else { 1 })).collect()),
+    );
+    push(
         "zero_grid",
         "kernel k(x: tensor<i32, [N]>, y: mut tensor<i32, [1]>) grid [N] { y[0] = 1; }\n".into(),
         vec![zeros(I32, &[0]), zeros(I32, &[1])],

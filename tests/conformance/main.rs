@@ -6,6 +6,7 @@ mod atomics;
 mod casts;
 mod dots;
 mod elementwise;
+mod emulated;
 mod lanes;
 mod launch;
 mod math;
@@ -14,8 +15,11 @@ mod reductions;
 mod run;
 mod shapes;
 
+use std::sync::Arc;
+
+use kiln::Device;
 use kiln_tests::case::{Case, Settings};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Every case.
 fn table() -> Vec<Case> {
@@ -35,18 +39,39 @@ fn table() -> Vec<Case> {
 }
 
 /// Compiles and runs the case, whose kernel is called `k`.
-fn check(case: &Case) -> Result<(), String> {
-    run::check_kernel(case, "k", &Settings::default()).map_err(|e| format!("{e}\n--- source\n{}", case.source))
+fn check(case: &Case) -> Result<(), Failed> {
+    run::check_kernel(case, "k", &Settings::default()).map_err(|e| format!("{e}\n--- source\n{}", case.source).into())
+}
+
+fn check_on(case: &Case, devices: &[Device]) -> Result<(), Failed> {
+    run::check_kernel_on(case, "k", &Settings::default(), devices).map_err(|e| format!("{e}\n--- source\n{}", case.source).into())
 }
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = table()
-        .into_iter()
-        .map(|case| {
-            let name = case.name.clone();
-            Trial::test(name, move || check(&case).map_err(Into::into))
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let table: Vec<Arc<Case>> = table().into_iter().map(Arc::new).collect();
+    let mut trials = Vec::new();
+    let mut add = |name: String, case: &Arc<Case>, check: fn(&Case) -> Result<(), Failed>| {
+        let case = case.clone();
+        let trial = Trial::test(name, move || check(&case));
+        trials.push(trial);
+    };
+    for case in &table {
+        add(case.name.clone(), case, check);
+    }
+    // A run for one device is of that device alone.
+    if std::env::var_os("KILN_DEVICE").is_none() {
+        for i in emulated::sample(&table).into_values() {
+            let case = &table[i];
+            add(format!("emulator::{}", case.name), case, |case| check_on(case, &emulated::usual_devices(case)));
+        }
+        for case in &table {
+            add(format!("emulator-full::{}", case.name), case, |case| check_on(case, &emulated::all_devices()));
+        }
+    }
+    let ignored = |t: Trial| {
+        let full = t.name().starts_with("emulator-full::");
+        t.with_ignored_flag(full)
+    };
+    libtest_mimic::run(&arguments, trials.into_iter().map(ignored).collect()).exit();
 }

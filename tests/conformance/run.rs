@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kiln::{AnyTensor, Arg as LaunchArg, Device, Program, ProgramOptions};
+use kiln::{AnyTensor, Arg as LaunchArg, Device, Kernel, Program, ProgramOptions};
 use kiln_tests::array::{Array, mismatch};
 use kiln_tests::case::{Arg, Case, Placement, Settings};
 use kiln_tests::scalar::{Num, decode};
@@ -95,6 +95,14 @@ fn place_arg(arg: &Arg) -> Result<Placed, String> {
 /// # Errors
 /// The diagnostics, or the first lanes that differ.
 pub fn check_kernel(case: &Case, kernel: &str, settings: &Settings) -> Result<(), String> {
+    check_kernel_on(case, kernel, settings, std::slice::from_ref(&*DEVICE))
+}
+
+/// [`check_kernel`] on several devices, of which those with one target share the compiled code.
+///
+/// # Errors
+/// As [`check_kernel`], with the device.
+pub fn check_kernel_on(case: &Case, kernel: &str, settings: &Settings, devices: &[Device]) -> Result<(), String> {
     let program =
         Program::from_source_with("case.kiln", &case.source, ProgramOptions::without_cache()).map_err(|e| e.to_string())?;
     let mut kernel = program.kernel(kernel).map_err(|e| e.to_string())?;
@@ -104,6 +112,11 @@ pub fn check_kernel(case: &Case, kernel: &str, settings: &Settings) -> Result<()
     for (name, path) in &settings.fns {
         kernel = kernel.function(name, path);
     }
+    devices.iter().try_for_each(|device| check_on(case, &kernel, device).map_err(|e| format!("on {}: {e}", device.name())))
+}
+
+/// Runs the case and looks at what it left.
+fn check_on(case: &Case, kernel: &Kernel, device: &Device) -> Result<(), String> {
     let placed: Vec<Placed> = case.args.iter().map(place_arg).collect::<Result<_, _>>()?;
     // Handles of the launch; they share memory with those that are read afterwards.
     let mut written: Vec<Option<AnyTensor>> = placed
@@ -114,7 +127,7 @@ pub fn check_kernel(case: &Case, kernel: &str, settings: &Settings) -> Result<()
             Placed::Pointers { table, .. } => Some(table.clone()),
         })
         .collect();
-    let mut launch = kernel.on(&DEVICE);
+    let mut launch = kernel.on(device);
     for (arg, tensor) in case.args.iter().zip(&mut written) {
         launch = match (arg, tensor) {
             // A repeated tensor is an input: it may not be written.

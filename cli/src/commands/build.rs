@@ -13,6 +13,7 @@ use super::select;
 use crate::data::files;
 use crate::data::spec::{ArgSpec, number, split};
 use crate::opts::{BuildOptions, EmitKind};
+use crate::tools;
 use crate::ui::Ui;
 
 /// GPU that PTX is made for unless told.
@@ -39,9 +40,10 @@ pub fn run(options: &BuildOptions, ui: &Ui) -> Result<ExitCode> {
     let compile = CompileOptions {
         emit: Emit {
             tile_ir: options.emit == EmitKind::TileIr,
+            layouts: options.emit == EmitKind::Layouts,
             llvm: options.emit == EmitKind::Llvm,
             asm: options.emit == EmitKind::Asm,
-            no_code: options.emit == EmitKind::TileIr,
+            no_code: matches!(options.emit, EmitKind::TileIr | EmitKind::Layouts),
         },
         opt_level: options.kernel.opt_level,
         print_after: options.print_after.clone(),
@@ -61,23 +63,38 @@ pub fn run(options: &BuildOptions, ui: &Ui) -> Result<ExitCode> {
     }
     let total: f64 = compiled.stages.iter().filter(|s| !s.name.starts_with("pass:")).map(|s| s.time.as_secs_f64()).sum();
     ui.status("Compiled", &format!("kernel `{}` in {:.1} ms", signature.name, total * 1e3));
-    if options.stop_after.is_some() && options.emit != EmitKind::TileIr {
+    if options.stop_after.is_some() && !matches!(options.emit, EmitKind::TileIr | EmitKind::Layouts) {
         return Ok(ExitCode::SUCCESS);
     }
     let missing = || "the compiler kept no such text: this is a bug in kiln".to_owned();
     let text = match (options.emit, compiled.artifact) {
         (EmitKind::TileIr, _) => compiled.tile_ir.with_context(missing)?,
+        (EmitKind::Layouts, _) => compiled.layouts.with_context(missing)?,
         (EmitKind::Llvm, Artifact::Host(object)) => object.llvm.with_context(missing)?,
         (EmitKind::Llvm, Artifact::Ptx(artifact)) => artifact.llvm.with_context(missing)?,
         (EmitKind::Asm, Artifact::Host(object)) => object.asm.with_context(missing)?,
         (EmitKind::Ptx, Artifact::Ptx(artifact)) => artifact.ptx,
+        (EmitKind::Sass, Artifact::Ptx(artifact)) => {
+            tools::disassemble(&tools::assemble(&artifact.ptx, &artifact.target.name())?.cubin)?
+        }
+        (EmitKind::Cubin, Artifact::Ptx(artifact)) => {
+            let assembled = tools::assemble(&artifact.ptx, &artifact.target.name())?;
+            let [stores, loads] = [assembled.spills.0, assembled.spills.1];
+            ui.status("Assembled", &format!("{} registers, {stores} + {loads} bytes of spills", assembled.registers));
+            assembled.warnings.iter().for_each(|w| ui.status("ptxas", w));
+            if let Some(path) = &options.output {
+                write(path, &assembled.cubin)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         (EmitKind::Object, Artifact::Host(object)) => {
             if let Some(path) = &options.output {
                 write(path, &object.object)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
-        (EmitKind::Ast | EmitKind::Asm | EmitKind::Ptx | EmitKind::Object, _) => bail!(missing()),
+        (EmitKind::Ast | EmitKind::Asm | EmitKind::Object, _) => bail!(missing()),
+        (EmitKind::Ptx | EmitKind::Cubin | EmitKind::Sass, _) => bail!(missing()),
         (EmitKind::Llvm, Artifact::None) => bail!(missing()),
     };
     show(options, ui, &text)
@@ -116,8 +133,11 @@ fn target(options: &BuildOptions) -> Result<Target> {
     };
     match (options.target.as_deref(), options.emit) {
         (Some("host"), EmitKind::Ptx) => bail!("PTX is for GPUs: choose a target such as --target sm_90a"),
+        (Some("host"), EmitKind::Cubin | EmitKind::Sass | EmitKind::Layouts) => {
+            bail!("layouts, cubin and SASS are for GPUs: choose a target such as --target sm_90a")
+        }
         (Some("host"), _) => Ok(Target::Host),
-        (None, EmitKind::Ptx) => gpu(USUAL_GPU),
+        (None, EmitKind::Ptx | EmitKind::Cubin | EmitKind::Sass | EmitKind::Layouts) => gpu(USUAL_GPU),
         (None, _) => Ok(Target::Host),
         (Some(name), EmitKind::Asm | EmitKind::Object) => {
             gpu(name)?;

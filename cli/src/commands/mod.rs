@@ -6,6 +6,7 @@ pub mod check;
 pub mod devices;
 pub mod emu;
 pub mod explain;
+pub mod explain_kernel;
 pub mod fmt;
 pub mod new;
 pub mod run;

@@ -12,7 +12,7 @@ use super::select;
 use crate::data::compare::{Comparison, Tolerance, compare};
 use crate::data::spec::ArgSpec;
 use crate::data::{files, flops, generate};
-use crate::opts::RunOptions;
+use crate::opts::{KernelOptions, RunOptions};
 use crate::ui::Ui;
 
 /// Runs it.
@@ -26,9 +26,9 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
     let program = Program::open_with(file, ProgramOptions { opt_level: options.kernel.opt_level, ..cached })?;
     let kernels: Vec<&KernelSignature> = program.signatures().iter().map(|s| &**s).collect();
     let sig = select::kernel(&kernels, options.kernel.kernel.as_deref(), &file.to_string_lossy())?;
-    let kernel = configured(&program, sig, options)?;
+    let kernel = configured(&program, sig, &options.kernel)?;
     let plan = Outputs::parse(options, sig)?;
-    let mut args = arguments(options, sig)?;
+    let mut args = arguments(&options.kernel, sig)?;
     make_missing(&kernel, &device, sig, &mut args)?;
     plan.check(sig, &args)?;
 
@@ -59,8 +59,8 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
 }
 
 /// The kernel with the command line's constants, types, functions and schedule.
-fn configured(program: &Program, sig: &KernelSignature, options: &RunOptions) -> Result<Kernel> {
-    let settings = select::launch_options(&options.kernel, sig)?;
+pub fn configured(program: &Program, sig: &KernelSignature, options: &KernelOptions) -> Result<Kernel> {
+    let settings = select::launch_options(options, sig)?;
     let mut kernel = program.kernel(&sig.name)?;
     for (name, value) in settings.consts {
         kernel = kernel.constant(&name, value);
@@ -78,9 +78,9 @@ fn configured(program: &Program, sig: &KernelSignature, options: &RunOptions) ->
 }
 
 /// Reads and makes the arguments; those with a type of their own first, as they decide about the others.
-fn arguments(options: &RunOptions, sig: &KernelSignature) -> Result<Vec<OwnedArg>> {
-    let specs = select::arguments(&options.kernel, sig)?;
-    let mut types = select::ElementTypes::new(sig, &select::launch_options(&options.kernel, sig)?);
+pub fn arguments(options: &KernelOptions, sig: &KernelSignature) -> Result<Vec<OwnedArg>> {
+    let specs = select::arguments(options, sig)?;
+    let mut types = select::ElementTypes::new(sig, &select::launch_options(options, sig)?);
     let mut args: Vec<OwnedArg> = vec![OwnedArg::Absent; specs.len()];
     for (i, spec) in specs.iter().enumerate() {
         let name = &sig.params[i].name;
@@ -104,20 +104,21 @@ fn arguments(options: &RunOptions, sig: &KernelSignature) -> Result<Vec<OwnedArg
     for (i, spec) in specs.iter().enumerate() {
         if let Some(ArgSpec::Generate(what)) = spec {
             let name = &sig.params[i].name;
-            let tensor = generate::generate(name, what, types.wanted(i), options.kernel.seed)
-                .with_context(|| format!("argument `{name}`"))?;
+            let tensor =
+                generate::generate(name, what, types.wanted(i), options.seed).with_context(|| format!("argument `{name}`"))?;
             args[i] = OwnedArg::Tensor(tensor);
         }
     }
     Ok(args)
 }
 
-fn launch<'a>(kernel: &'a Kernel, device: &'a Device, args: &'a mut [OwnedArg]) -> kiln::Launch<'a> {
+/// The launch of owned arguments.
+pub fn launch<'a>(kernel: &'a Kernel, device: &'a Device, args: &'a mut [OwnedArg]) -> kiln::Launch<'a> {
     args.iter_mut().fold(kernel.on(device), |launch, arg| launch.arg(arg.as_arg()))
 }
 
 /// Makes tensors for what the kernel writes and nothing was given for.
-fn make_missing(kernel: &Kernel, device: &Device, sig: &KernelSignature, args: &mut [OwnedArg]) -> Result<()> {
+pub fn make_missing(kernel: &Kernel, device: &Device, sig: &KernelSignature, args: &mut [OwnedArg]) -> Result<()> {
     for (i, arg) in args.iter_mut().enumerate() {
         if matches!(arg, OwnedArg::Absent) && select::is_made(sig, i) {
             *arg = OwnedArg::Infer;

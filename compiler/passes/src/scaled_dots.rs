@@ -58,16 +58,18 @@ fn is_small(format: ScaledFormat) -> bool {
 }
 
 /// An operand as f32: `[M, K]` with k along axis 1 and scales `[M, K / 32]`, or `[K, N]` with k along axis 0 and scales `[N, K / 32]`.
+///
+/// Elements and scales come to their places as bytes; numbers are made of them there, so that what moves between threads is small.
 fn scaled(b: &mut Builder<'_>, elements: Value, scales: Value, format: ScaledFormat, k_axis: usize) -> Value {
     let values = decoded(b, elements, format, k_axis);
     let shape = Shape::from_slice(b.ty(values).shape());
-    let powers = powers_of_two(b, scales);
-    let powers = if k_axis == 0 { b.permute(powers, &[1, 0]) } else { powers };
-    let mut blocks = Shape::from_slice(b.ty(powers).shape());
+    let codes = if k_axis == 0 { b.permute(scales, &[1, 0]) } else { scales };
+    let mut blocks = Shape::from_slice(b.ty(codes).shape());
     blocks.insert(k_axis + 1, BLOCK);
-    let powers = b.expand_dims(powers, k_axis + 1);
-    let powers = b.broadcast(powers, &blocks);
-    let powers = b.reshape(powers, &shape);
+    let codes = b.expand_dims(codes, k_axis + 1);
+    let codes = b.broadcast(codes, &blocks);
+    let codes = b.reshape(codes, &shape);
+    let powers = powers_of_two(b, codes);
     b.binary(BinaryOp::Mul, values, powers)
 }
 

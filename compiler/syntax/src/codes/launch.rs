@@ -93,6 +93,11 @@ atomics. A race or a barrier inside one program is the compiler's business: plea
 
 No tensor is changed by a launch that was stopped.
 "#;
+    LAUNCH_TOOL = "K1018", "a tool of NVIDIA's was not found", r#"
+Machine code of a GPU is made by NVIDIA's `ptxas` and shown by `nvdisasm`. Kiln does not contain them, and needs them for `--emit cubin` and `--emit sass` only. They
+come with the CUDA toolkit and with the wheels `nvidia-cuda-nvcc` and `nvidia-cuda-nvdisasm`. They are looked for in the directory that `KILN_TOOLS` names, in
+`CUDA_HOME/bin`, on the search path, and in `/usr/local/cuda/bin`.
+"#;
     LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
 The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.
 "#;
