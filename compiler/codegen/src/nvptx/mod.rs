@@ -216,6 +216,12 @@ impl emit::Emitter<'_> {
         let metadata = self.lines.metadata(self.module);
         let subprogram = self.lines.subprogram();
         let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", 32 * self.threads.warps);
+        // ptxas would rather spill a little than have fewer blocks of a product on a multiprocessor; an accumulator in memory costs more.
+        let mut products = false;
+        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. }));
+        if products {
+            attributes.push_str(" \"nvvm.minctasm\"=\"1\"");
+        }
         if let Some(registers) = self.func.schedule.max_regs {
             attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));
         }
