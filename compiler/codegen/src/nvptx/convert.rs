@@ -20,7 +20,7 @@ impl Emitter<'_> {
             return Err(internal("a conversion between tiles without layouts"));
         };
         if target.layout().is_shared() {
-            return self.to_shared(inst, arg, target.layout());
+            return self.spill_staged(inst, arg, target.layout());
         }
         let regs = self.regs(arg);
         let moved = match plan(source.layout(), target.layout(), from.elem().bytes()) {

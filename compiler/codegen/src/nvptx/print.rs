@@ -38,7 +38,7 @@ impl Emitter<'_> {
         let first = self.first_thread();
         let claim = "atom.relaxed.gpu.global.add.u64 %r, [%a], %0;";
         let claimed = self.predicated(claim, 64, buffer, &[Val::int(Ty::I64, i64::from(size))], first);
-        let at = self.from_first_thread(claimed);
+        let at = self.share_first(claimed);
         let end = self.w.add(at, Val::int(Ty::I64, i64::from(size)));
         let capacity_at = self.w.offset(buffer, Val::int(Ty::I64, 8), 1);
         let capacity = self.w.value(Ty::I64, &format!("load i64, {}, align 8", capacity_at.typed()));
@@ -80,7 +80,7 @@ impl Emitter<'_> {
     }
 
     /// A 64-bit value of the first thread, in all threads.
-    fn from_first_thread(&mut self, value: Val) -> Val {
+    fn share_first(&mut self, value: Val) -> Val {
         if self.threads.warps == 1 {
             return self.shuffle("idx", value, Val::i32(0));
         }

@@ -45,7 +45,7 @@ impl Emitter<'_> {
         // Within the unit an offset is linear in the bits of the coordinate, as long as nothing carries.
         let fits = |coords: &Coords| {
             let mut dims = coords.iter().zip(&unit).zip(constant);
-            dims.all(|((&own, &extent), &at)| own < extent && at % extent & own == 0)
+            dims.all(|((&own, &extent), &at)| own < extent && (at % extent) & own == 0)
         };
         if threads.iter().all(fits) {
             let columns: Vec<u32> =
@@ -107,7 +107,7 @@ impl Emitter<'_> {
     }
 
     /// A conversion into shared memory: every owner stores, a barrier. What the layout pads is zero.
-    pub(super) fn to_shared(&mut self, inst: Inst, arg: Value, layout: &'static Layout) -> Result<()> {
+    pub(super) fn spill_staged(&mut self, inst: Inst, arg: Value, layout: &'static Layout) -> Result<()> {
         let ty = self.func.ty(arg);
         let (elem, shape) = (ty.elem(), self.shape(arg));
         let bytes = elem.bytes();

@@ -1,6 +1,7 @@
 //! GPU code generation, from Tile IR text to what ptxas and nvdisasm make of the PTX.
 
 mod attention;
+mod counting;
 mod executed;
 mod pins;
 mod products;

@@ -42,7 +42,7 @@ pub(super) fn run(
         facts,
         coalesced,
         dots,
-        operands_of_dots: FxHashMap::default(),
+        asked: FxHashMap::default(),
         natural: SecondaryMap::new(),
         soft: SecondaryMap::new(),
         chosen: SecondaryMap::new(),
@@ -60,8 +60,8 @@ struct Propagate<'a> {
     coalesced: Coalesced,
     /// The products for tensor cores.
     dots: SecondaryMap<Inst, Option<MmaDot>>,
-    /// What their operands were asked to be laid out as.
-    operands_of_dots: FxHashMap<(Inst, usize), LayoutId>,
+    /// What operands of instructions that exchange elements were asked to be laid out as.
+    asked: FxHashMap<(Inst, usize), LayoutId>,
     /// The layout a value is made in; None while it is flexible.
     natural: SecondaryMap<Value, Option<LayoutId>>,
     /// The loads that a value is computed from, where there is nothing else with a layout: it may adopt another one.
@@ -263,7 +263,7 @@ impl Propagate<'_> {
     /// of the result (the indices of a gather, what a dot adds to) or of the first operand (what is sorted along, what a histogram counts).
     fn exchange_operand(&self, func: &Function, inst: Inst, number: usize, value: Value) -> LayoutId {
         // As it was asked for: the operand may have adopted another layout since.
-        if let Some(&asked) = self.operands_of_dots.get(&(inst, number)) {
+        if let Some(&asked) = self.asked.get(&(inst, number)) {
             return asked;
         }
         if let (Some(dot), 0 | 1) = (&self.dots[inst], number) {
@@ -349,9 +349,7 @@ impl Propagate<'_> {
                 Kind::Exchange => {
                     for (number, &value) in operands.iter().enumerate().filter(|(_, v)| is_spread(func, **v)) {
                         let layout = self.exchange_operand(func, inst, number, value);
-                        if self.dots[inst].is_some() {
-                            self.operands_of_dots.insert((inst, number), layout);
-                        }
+                        self.asked.insert((inst, number), layout);
                         self.ask(value, layout);
                     }
                 }
