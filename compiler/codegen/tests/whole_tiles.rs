@@ -34,6 +34,7 @@ fn run(text: &str, grid: [i64; 2], args: &[Arg]) {
         user: std::ptr::null_mut(),
         on_assert: no_assert,
         on_print: no_print,
+        ..HostContext::default()
     };
     // SAFETY: the tests pass what their kernels declare.
     unsafe { kernel.call(slots.as_ptr(), &context, 0, grid[0] * grid[1]) };

@@ -4,6 +4,8 @@
 //! `begin..end` (axis 0 fastest). `args` holds 8-byte slots, parameters in order: a tensor takes `1 + 2 * rank` slots (base pointer, dims, strides in
 //! elements, i64), a pointer or scalar one slot (the value in the low bytes, zero above).
 
+use serde::{Deserialize, Serialize};
+
 use crate::func::Function;
 use crate::types::TypeData;
 
@@ -21,6 +23,62 @@ pub struct HostContext {
     pub on_assert: extern "C" fn(*mut std::ffi::c_void, u32, i64),
     /// Called for `print`: (user, number of the format in the artifact's table, linear program id, operands: element pointers laid out as the table says).
     pub on_print: extern "C" fn(*mut std::ffi::c_void, u32, i64, *const *const std::ffi::c_void),
+    /// Called for `grid_sync`: (user, linear program id). Returns once every program of the grid has called it as often, or has ended.
+    pub on_sync: extern "C" fn(*mut std::ffi::c_void, i64),
+    /// Called in front of an access of a kernel compiled with checks: (user, number of the access in the artifact's table, linear program id, operands: a pointer to
+    /// the lanes' addresses and one to their mask, a byte a lane). Where it gives anything but 0, generated code returns from the program instead of accessing memory.
+    pub on_access: extern "C" fn(*mut std::ffi::c_void, u32, i64, *const *const std::ffi::c_void) -> u32,
+}
+
+/// The text of the `InlineAsm` that stands in front of an access in a kernel compiled with checks. Its operands are a tile of addresses and a mask of the same shape;
+/// its constraints are the name of an [`AccessKind`].
+pub const ACCESS_CHECK: &str = "kiln.access";
+
+/// How an access touches memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AccessKind {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An atomic operation.
+    Atomic,
+}
+
+impl AccessKind {
+    /// Every kind.
+    pub const ALL: [AccessKind; 3] = [AccessKind::Read, AccessKind::Write, AccessKind::Atomic];
+
+    /// `read`, `write`, `atomic`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AccessKind::Read => "read",
+            AccessKind::Write => "write",
+            AccessKind::Atomic => "atomic",
+        }
+    }
+}
+
+/// One program, and callbacks that do nothing.
+impl Default for HostContext {
+    fn default() -> Self {
+        use std::ffi::c_void;
+        extern "C" fn no_assert(_: *mut c_void, _: u32, _: i64) {}
+        extern "C" fn no_print(_: *mut c_void, _: u32, _: i64, _: *const *const c_void) {}
+        extern "C" fn no_sync(_: *mut c_void, _: i64) {}
+        extern "C" fn no_access(_: *mut c_void, _: u32, _: i64, _: *const *const c_void) -> u32 {
+            0
+        }
+        HostContext {
+            grid: [1; 5],
+            num_sms: 1,
+            user: std::ptr::null_mut(),
+            on_assert: no_assert,
+            on_print: no_print,
+            on_sync: no_sync,
+            on_access: no_access,
+        }
+    }
 }
 
 /// Number of 8-byte argument slots of a host kernel.

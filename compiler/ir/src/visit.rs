@@ -2,6 +2,7 @@
 
 use crate::entity::{Block, Value};
 use crate::inst::{Combine, InstData, Place, SliceIndex, ViewIndex};
+use crate::ops::MemOrder;
 
 /// What an instruction does besides computing its results. Instructions with blocks add the effects of what is in them
 /// (`Function::effects`).
@@ -248,6 +249,17 @@ impl InstData {
                 f(body)
             }
             _ => {}
+        }
+    }
+
+    /// The memory order of an atomic.
+    pub fn order(&self) -> Option<MemOrder> {
+        match self {
+            InstData::AtomicRmw { order, .. }
+            | InstData::AtomicCas { order, .. }
+            | InstData::AtomicLoad { order, .. }
+            | InstData::AtomicStore { order, .. } => Some(*order),
+            _ => None,
         }
     }
 

@@ -28,10 +28,12 @@ pub(crate) mod whole;
 use std::cell::RefCell;
 use std::time::Instant;
 
+use kiln_ir::ops::MemOrder;
 use kiln_ir::verify::CheckedModule;
+use kiln_ir::{Function, InstData};
 
 pub use jit::{HostKernel, load};
-pub use object::{AssertInfo, HostObject, HostOptions, HostTimings, PrintInfo, PrintOperand};
+pub use object::{AccessInfo, AssertInfo, HostObject, HostOptions, HostTimings, PrintInfo, PrintOperand};
 
 use crate::CodegenError;
 use crate::llvm_target::{self, Output, Target};
@@ -48,14 +50,6 @@ pub fn compile(module: &CheckedModule, options: &HostOptions) -> Result<HostObje
         return Err(CodegenError::internal("a module for the CPU must have exactly one kernel"));
     };
     let func = &module.funcs[kernel];
-    if options.checked {
-        return Err(CodegenError::Unsupported {
-            code: "K0906",
-            message: "the checked mode is not available yet".to_owned(),
-            place: module.describe(func.loc),
-            loc: func.loc,
-        });
-    }
     let start = Instant::now();
     llvm_target::initialize_native();
     let (cpu, features) = match &options.cpu {
@@ -94,11 +88,21 @@ pub fn compile(module: &CheckedModule, options: &HostOptions) -> Result<HostObje
             cpu: cpu.clone(),
             asserts: std::mem::take(&mut emitter.asserts),
             prints: std::mem::take(&mut emitter.prints),
+            accesses: std::mem::take(&mut emitter.accesses),
+            cooperative: has(func, |data| matches!(data, InstData::GridSync)),
+            ordered: has(func, |data| data.order().is_some_and(|order| order != MemOrder::Relaxed)),
             llvm,
             asm,
             timings: HostTimings { build: built - start, optimize: optimized - built, codegen: done - optimized },
         })
     })
+}
+
+/// Whether any instruction is as asked.
+fn has(func: &Function, test: impl Fn(&InstData) -> bool) -> bool {
+    let mut found = false;
+    func.walk(|_, inst| found |= test(&func.insts[inst]));
+    found
 }
 
 /// What machine code depends on besides the module and the options: the processor with its features, the system, and LLVM's version. Part of cache keys.

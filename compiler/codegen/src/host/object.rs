@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kiln_ir::abi::AccessKind;
 use kiln_ir::{Elem, SrcLoc};
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,6 @@ pub struct HostOptions {
     pub opt_level: u8,
     /// LLVM's name of the processor; the one this runs on when absent.
     pub cpu: Option<String>,
-    /// Instrument the kernel (out-of-bounds pointers, uninitialized reads, races).
-    pub checked: bool,
     /// Keep the optimized LLVM IR as text.
     pub emit_llvm: bool,
     /// Keep the assembly as text.
@@ -22,7 +21,7 @@ pub struct HostOptions {
 
 impl Default for HostOptions {
     fn default() -> Self {
-        HostOptions { opt_level: 2, cpu: None, checked: false, emit_llvm: false, emit_asm: false }
+        HostOptions { opt_level: 2, cpu: None, emit_llvm: false, emit_asm: false }
     }
 }
 
@@ -44,6 +43,21 @@ pub struct PrintInfo {
     pub format: String,
     /// Operands: each pointer leads to row-major elements in memory format.
     pub operands: Vec<PrintOperand>,
+    /// `file.kiln:line:column`.
+    pub place: String,
+    /// The same for diagnostics that show the source.
+    pub loc: SrcLoc,
+}
+
+/// An access of a kernel compiled with checks; its number is what `HostContext::on_access` gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessInfo {
+    /// What it does.
+    pub kind: AccessKind,
+    /// Bytes of an element.
+    pub bytes: u32,
+    /// Shape of the tile of lanes, row-major; empty for one element.
+    pub shape: Vec<u32>,
     /// `file.kiln:line:column`.
     pub place: String,
     /// The same for diagnostics that show the source.
@@ -85,6 +99,12 @@ pub struct HostObject {
     pub asserts: Vec<AssertInfo>,
     /// Prints by number.
     pub prints: Vec<PrintInfo>,
+    /// Checked accesses by number; empty unless compiled with checks.
+    pub accesses: Vec<AccessInfo>,
+    /// Whether programs wait for each other (`grid_sync`): all of them have to run at the same time.
+    pub cooperative: bool,
+    /// Whether programs order their accesses by atomics that acquire or release.
+    pub ordered: bool,
     /// Optimized LLVM IR, when asked for.
     pub llvm: Option<String>,
     /// Assembly, when asked for.

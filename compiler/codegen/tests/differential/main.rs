@@ -72,6 +72,7 @@ fn run_native(module: &CheckedModule, memory: &Memory, args: &[Arg]) -> Result<M
         user: std::ptr::null_mut(),
         on_assert: ignore_assert,
         on_print: ignore_print,
+        ..HostContext::default()
     };
     // SAFETY: the slots describe `raw`, which lives through the call.
     unsafe { kernel.call(slots.as_ptr(), &context, 0, 3) };

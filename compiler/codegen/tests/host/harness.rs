@@ -106,7 +106,8 @@ pub fn run(kernel: &HostKernel, grid: &[i64], args: &[Arg]) -> Reports {
     let mut reports = Reports::default();
     let mut extents = [1; 5];
     extents[..grid.len()].copy_from_slice(grid);
-    let context = HostContext { grid: extents, num_sms: 2, user: (&raw mut reports).cast(), on_assert, on_print };
+    let context =
+        HostContext { grid: extents, num_sms: 2, user: (&raw mut reports).cast(), on_assert, on_print, ..HostContext::default() };
     let mut slots = Vec::new();
     for arg in args {
         match arg {

@@ -54,6 +54,7 @@ pub fn on_host(text: &str, grid: [u32; 2], inputs: &[Input]) -> Vec<Vec<u8>> {
         user: std::ptr::null_mut(),
         on_assert: no_assert,
         on_print: no_print,
+        ..HostContext::default()
     };
     // SAFETY: the slots are what the kernel declares.
     unsafe { kernel.call(slots.as_ptr(), &context, 0, i64::from(grid[0] * grid[1])) };

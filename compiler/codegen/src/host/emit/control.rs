@@ -49,7 +49,7 @@ impl Emitter<'_> {
             | InstData::AtomicLoad { .. }
             | InstData::AtomicStore { .. } => self.atomic(inst),
             InstData::Print { .. } => self.print(inst),
-            InstData::InlineAsm { .. } => Err(self.unsupported(inst, "inline PTX has no meaning on the CPU")),
+            InstData::InlineAsm { .. } => self.inline_asm(inst),
             other => {
                 let name = format!("{other:?}");
                 let name = name.split([' ', '{']).next().unwrap_or_default().to_lowercase();

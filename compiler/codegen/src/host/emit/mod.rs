@@ -11,7 +11,7 @@
 //! * `whole`    — sort, topk, histogram, cat
 //! * `control`  — steps of a block, `for`/`while`/`if` with carried tiles
 //! * `scalar`   — rank-0 instructions and views
-//! * `atomic`, `report` — atomics, assert and print
+//! * `atomic`, `report` — atomics; assert, print, grid_sync and checked accesses
 
 pub(crate) mod access;
 pub(crate) mod arith;
@@ -33,7 +33,7 @@ pub(crate) mod whole;
 use kiln_ir::{Elem, Function, Inst, InstData, Module, ScalarType, Shape, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::object::{AssertInfo, PrintInfo};
+use super::object::{AccessInfo, AssertInfo, PrintInfo};
 use super::plan::{Dest, Form, Plan};
 use crate::CodegenError;
 use crate::llvm::{Bb, Llvm, Ty, Val};
@@ -121,6 +121,7 @@ pub(crate) struct Emitter<'a> {
     pub scratch_peak: u64,
     pub asserts: Vec<AssertInfo>,
     pub prints: Vec<PrintInfo>,
+    pub accesses: Vec<AccessInfo>,
     /// A readable zero for scalar loads out of bounds.
     pub zero_cell: Option<Val>,
     /// Tables of constant tiles made so far.
@@ -153,6 +154,7 @@ impl<'a> Emitter<'a> {
             scratch_peak: DUMP_BYTES,
             asserts: Vec::new(),
             prints: Vec::new(),
+            accesses: Vec::new(),
             zero_cell: None,
             constants: FxHashMap::default(),
             streams: FxHashMap::default(),

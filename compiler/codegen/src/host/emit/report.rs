@@ -1,17 +1,20 @@
-//! Assertions and prints: calls back into the runtime.
+//! Assertions, prints, `grid_sync` and checked accesses: calls back into the runtime.
 
-use kiln_ir::{Inst, InstData};
+use kiln_ir::abi::{ACCESS_CHECK, AccessKind, HostContext};
+use kiln_ir::{Elem, Inst, InstData, Value};
 
 use super::nest::{Coords, GroupNest, Nest};
 use super::{Buffer, Emitter};
 use crate::CodegenError;
-use crate::host::object::{AssertInfo, PrintInfo, PrintOperand};
+use crate::host::object::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
 use crate::llvm::{IntPred, Val};
 
 /// Byte offsets in `abi::HostContext`.
-const USER: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, user) as i64;
-const ON_ASSERT: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, on_assert) as i64;
-const ON_PRINT: i64 = std::mem::offset_of!(kiln_ir::abi::HostContext, on_print) as i64;
+const USER: i64 = std::mem::offset_of!(HostContext, user) as i64;
+const ON_ASSERT: i64 = std::mem::offset_of!(HostContext, on_assert) as i64;
+const ON_PRINT: i64 = std::mem::offset_of!(HostContext, on_print) as i64;
+const ON_SYNC: i64 = std::mem::offset_of!(HostContext, on_sync) as i64;
+const ON_ACCESS: i64 = std::mem::offset_of!(HostContext, on_access) as i64;
 
 impl Emitter<'_> {
     fn context_field(&self, offset: i64) -> Val {
@@ -73,10 +76,23 @@ impl Emitter<'_> {
         };
         let mark = self.mark();
         let number = self.prints.len() as i64;
+        let list = self.operands_in_memory(args)?;
+        let operands = args.iter().map(|&arg| PrintOperand { elem: func.ty(arg).elem(), shape: func.ty(arg).shape().to_vec() });
+        let operands = operands.collect();
+        let loc = func.locs[inst];
+        self.prints.push(PrintInfo { format: format.to_string(), operands, place: self.module.describe(loc), loc });
+        let (callee, user) = (self.context_field(ON_PRINT), self.context_field(USER));
+        let ty = self.b.fn_ty(self.b.void(), &[self.b.ptr(), self.b.i32(), self.b.i64(), self.b.ptr()]);
+        self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear, list]);
+        self.release(mark);
+        Ok(())
+    }
+
+    /// Values row-major in memory, and the list of pointers to them.
+    fn operands_in_memory(&mut self, args: &[Value]) -> Result<Val, CodegenError> {
         let list = self.alloc_bytes(8 * args.len().max(1) as u64);
-        let mut operands = Vec::new();
         for (i, &arg) in args.iter().enumerate() {
-            let ty = func.ty(arg);
+            let ty = self.func.ty(arg);
             let buffer = if self.is_tile(arg) {
                 self.buffer(arg)?
             } else {
@@ -88,14 +104,48 @@ impl Emitter<'_> {
             };
             let slot = self.b.offset(list, 8 * i as i64);
             self.b.store(buffer.ptr, slot, 8);
-            operands.push(PrintOperand { elem: ty.elem(), shape: ty.shape().to_vec() });
         }
-        let loc = func.locs[inst];
-        self.prints.push(PrintInfo { format: format.to_string(), operands, place: self.module.describe(loc), loc });
-        let (callee, user) = (self.context_field(ON_PRINT), self.context_field(USER));
-        let ty = self.b.fn_ty(self.b.void(), &[self.b.ptr(), self.b.i32(), self.b.i64(), self.b.ptr()]);
-        self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear, list]);
+        Ok(list)
+    }
+
+    /// Waits for the other programs.
+    pub fn grid_sync(&mut self) {
+        let (callee, user) = (self.context_field(ON_SYNC), self.context_field(USER));
+        let ty = self.b.fn_ty(self.b.void(), &[self.b.ptr(), self.b.i64()]);
+        self.b.call(ty, callee, &[user, self.program().linear]);
+    }
+
+    /// The one piece of inline assembly that the CPU knows: the check in front of an access. Leaves the program where the runtime refuses it.
+    pub fn inline_asm(&mut self, inst: Inst) -> Result<(), CodegenError> {
+        let func = self.func;
+        let InstData::InlineAsm { text, constraints, args, .. } = &func.insts[inst] else {
+            return Err(CodegenError::internal("not inline assembly"));
+        };
+        if **text != *ACCESS_CHECK {
+            return Err(self.unsupported(inst, "inline PTX has no meaning on the CPU"));
+        }
+        let kind = AccessKind::ALL.into_iter().find(|kind| kind.name() == &**constraints);
+        let (Some(kind), [addresses, _]) = (kind, &args[..]) else {
+            return Err(CodegenError::internal("the check of an access is malformed"));
+        };
+        let Elem::Ptr { pointee, .. } = func.ty(*addresses).elem() else {
+            return Err(CodegenError::internal("the check of an access has no addresses"));
+        };
+        let mark = self.mark();
+        let number = self.accesses.len() as i64;
+        let list = self.operands_in_memory(args)?;
+        let (shape, loc) = (func.ty(*addresses).shape().to_vec(), func.locs[inst]);
+        self.accesses.push(AccessInfo { kind, bytes: pointee.bytes(), shape, place: self.module.describe(loc), loc });
+        let (callee, user) = (self.context_field(ON_ACCESS), self.context_field(USER));
+        let ty = self.b.fn_ty(self.b.i32(), &[self.b.ptr(), self.b.i32(), self.b.i64(), self.b.ptr()]);
+        let stop = self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear, list]);
         self.release(mark);
+        let (refused, go) = (self.b.block("access_refused"), self.b.block("access_ok"));
+        let fine = self.b.icmp(IntPred::LLVMIntEQ, stop, self.b.int(self.b.i32(), 0));
+        self.b.cond_br(fine, go, refused);
+        self.b.at_end(refused);
+        self.b.br(self.program().next);
+        self.b.at_end(go);
         Ok(())
     }
 }

@@ -82,10 +82,10 @@ impl Emitter<'_> {
             }
             InstData::Print { .. } => return self.print(inst),
             InstData::GridSync => {
-                return Err(self
-                    .unsupported(inst, "`grid_sync` needs every program to be resident at once, which the CPU does not offer"));
+                self.grid_sync();
+                return Ok(());
             }
-            InstData::InlineAsm { .. } => return Err(self.unsupported(inst, "inline PTX has no meaning on the CPU")),
+            InstData::InlineAsm { .. } => return self.inline_asm(inst),
             InstData::Call { .. } => return Err(CodegenError::internal("a call is left after inlining")),
             _ => {
                 let mut n = Nest::new(1);

@@ -88,7 +88,7 @@ fn memory_operands(func: &Function, inst: Inst) -> Vec<Value> {
         InstData::Dot { a, b, .. } => [*a, *b].into_iter().filter(|&v| !is_direct(func, v)).collect(),
         InstData::DotScaled { a, a_scale, b, b_scale, .. } => vec![*a, *a_scale, *b, *b_scale],
         InstData::Gather { src, .. } => vec![*src],
-        InstData::Sort { args, .. } | InstData::Print { args, .. } => args.to_vec(),
+        InstData::Sort { args, .. } | InstData::Print { args, .. } | InstData::InlineAsm { args, .. } => args.to_vec(),
         InstData::TopK { arg, .. } => vec![*arg],
         _ => Vec::new(),
     }
