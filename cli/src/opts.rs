@@ -13,7 +13,7 @@ Examples:
   kiln explain K1002
 
 Environment:
-  KILN_DEVICE        device that kernels run on: cpu, cuda, cuda:1, emulator, emulator:sm_80,random=3
+  KILN_DEVICE        device that kernels run on: cpu, cpu:checked, cuda, cuda:1, emulator, emulator:sm_80,random=3
   KILN_NUM_THREADS   worker threads of the CPU
   KILN_CACHE_DIR     directory of the compilation cache, or `off`
   KILN_CACHE_SIZE    its bound, such as 500M (2G unless told)";
@@ -275,9 +275,13 @@ pub struct RunOptions {
     /// Floating-point operations of a run, over dimensions and constants: `2*M*N*K`
     #[arg(long, value_name = "EXPR")]
     pub flops: Option<String>,
-    /// Device: cpu, cuda, cuda:1, emulator, emulator:sm_80,random=3 (KILN_DEVICE, else the best)
+    /// Device: cpu, cpu:checked, cuda, cuda:1, emulator, emulator:sm_80,random=3 (KILN_DEVICE, else the best)
     #[arg(short, long, value_name = "DEVICE")]
     pub device: Option<String>,
+    /// Look at every access before it happens: memory outside, misaligned addresses, races, divisions by zero (the same as
+    /// --device cpu:checked)
+    #[arg(long)]
+    pub checked: bool,
     /// Compile anew, and keep nothing
     #[arg(long)]
     pub no_cache: bool,

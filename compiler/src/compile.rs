@@ -50,6 +50,8 @@ pub struct CompileOptions {
     pub emit: Emit,
     /// Effort of LLVM, 0 to 3.
     pub opt_level: u8,
+    /// Instrument for the checked mode; for the host only.
+    pub checked: bool,
     /// Keep the IR after these passes (`all` for each).
     pub print_after: Vec<String>,
     /// Keep the IR as it was before a pass that failed.
@@ -67,6 +69,7 @@ impl CompileOptions {
             target,
             emit: Emit::default(),
             opt_level: HostOptions::default().opt_level,
+            checked: false,
             print_after: vec![],
             print_before_failure: false,
             stop_after: None,
@@ -141,6 +144,10 @@ impl Session {
         dumps: &mut Vec<(String, String)>,
     ) -> Result<Compiled, CompileError> {
         let signature = self.kernel(kernel)?;
+        if options.checked && options.target != Target::Host {
+            let message = "the checked mode is for the CPU: what a GPU would run is checked by the emulator";
+            return Err(self.refusal("K0906", message, SrcLoc::UNKNOWN));
+        }
         let mut stages = vec![];
         let start = Instant::now();
         let (mut module, warnings) = self
@@ -152,6 +159,7 @@ impl Session {
         kiln_passes::add_launch_facts(&mut module, signature, spec);
         let pass_options = PassOptions {
             fits_32_bit: spec.fits_32_bit,
+            checked: options.checked,
             print_after: options.print_after.clone(),
             print_before_failure: options.print_before_failure,
             stop_after: options.stop_after.clone(),

@@ -1,18 +1,23 @@
 //! Kernels that can be run, and what they report while they run.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::Write;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use kiln_compiler::host::{AssertInfo, PrintInfo, PrintOperand};
+use kiln_compiler::host::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
 use kiln_compiler::{HostKernel, HostObject, PtxArtifact, Stage};
 use kiln_ir::abi::HostContext;
 use kiln_ir::signature::Number;
 use kiln_ir::{Elem, ScalarType, float8};
 use serde::{Deserialize, Serialize};
 
+use crate::args::Arg;
+use crate::checked::Memory;
+use crate::cooperative::{GridBarrier, run_together};
 use crate::emulated::EmulatedKernel;
 use crate::error::Error;
 use crate::pool::Pool;
@@ -46,6 +51,11 @@ pub struct CompiledKernel {
     code: Linked,
     pub(crate) asserts: Vec<AssertInfo>,
     prints: Vec<PrintInfo>,
+    accesses: Vec<AccessInfo>,
+    /// Whether programs wait for each other.
+    cooperative: bool,
+    /// Whether programs order their accesses by atomics that acquire or release.
+    ordered: bool,
     /// Where the code came from.
     pub origin: Origin,
     /// Stages of its compilation and their times, linking last.
@@ -73,6 +83,13 @@ struct Run<'a> {
     grid: [i64; 5],
     failed: AtomicBool,
     failure: Mutex<Option<Failure>>,
+    /// For the checked mode.
+    memory: Option<Mutex<Memory>>,
+}
+
+thread_local! {
+    /// Where the program that runs on this thread meets the others of its grid.
+    static BARRIER: Cell<Option<NonNull<GridBarrier>>> = const { Cell::new(None) };
 }
 
 /// A pointer that may go to other threads.
@@ -93,18 +110,34 @@ impl CompiledKernel {
     /// Links machine code into the process; loads PTX into the emulator.
     pub(crate) fn link(code: Code, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
         let start = Instant::now();
-        let (code, asserts, prints) = match code {
+        let mut compiled = match code {
             Code::Host(object) => {
                 let kernel = kiln_compiler::host::load(&object).map_err(|e| Error::Internal(e.to_string()))?;
-                (Linked::Host(kernel), object.asserts, object.prints)
+                CompiledKernel {
+                    code: Linked::Host(kernel),
+                    asserts: object.asserts,
+                    prints: object.prints,
+                    accesses: object.accesses,
+                    cooperative: object.cooperative,
+                    ordered: object.ordered,
+                    origin,
+                    stages: vec![],
+                }
             }
-            Code::Ptx(artifact) => {
-                let (asserts, prints) = (artifact.asserts.clone(), artifact.prints.clone());
-                (Linked::Emulator(EmulatedKernel::load(artifact)?), asserts, prints)
-            }
+            Code::Ptx(artifact) => CompiledKernel {
+                asserts: artifact.asserts.clone(),
+                prints: artifact.prints.clone(),
+                accesses: vec![],
+                cooperative: false,
+                ordered: false,
+                code: Linked::Emulator(EmulatedKernel::load(artifact)?),
+                origin,
+                stages: vec![],
+            },
         };
         stages.push(Stage { name: "link".into(), time: start.elapsed() });
-        Ok(CompiledKernel { code, asserts, prints, origin, stages })
+        compiled.stages = stages;
+        Ok(compiled)
     }
 
     /// The PTX that runs on the emulator; None for machine code of the processor.
@@ -157,7 +190,15 @@ impl CompiledKernel {
         self.asserts.get(failure.assert as usize)
     }
 
-    /// Runs the whole grid on the CPU. Gives back the failed assertion of the lowest program that had one.
+    /// The memory of a launch in the checked mode.
+    pub(crate) fn memory<'a>(&self, args: impl Iterator<Item = (&'a str, &'a Arg<'a>)>) -> Memory {
+        Memory::new(args, !self.cooperative && !self.ordered)
+    }
+
+    /// Runs the whole grid on the CPU. Gives back the failed assertion of the lowest program that had one. `memory`: what checked accesses are held against.
+    ///
+    /// # Errors
+    /// Where threads cannot be started, or a checked access is wrong.
     ///
     /// # Safety
     /// `slots` are the arguments that the kernel was compiled for, as `kiln_ir::abi` lays them out, with memory that is held for as long as this runs.
@@ -168,19 +209,50 @@ impl CompiledKernel {
         grid: [i64; 5],
         programs: i64,
         pool: &Pool,
+        memory: Option<Memory>,
     ) -> Result<Option<Failure>, Error> {
         let Linked::Host(kernel) = &self.code else {
             return Err(Error::Internal("code for a GPU on the CPU".to_owned()));
         };
-        let run = Run { compiled: self, name, grid, failed: AtomicBool::new(false), failure: Mutex::new(None) };
-        let context =
-            HostContext { grid, num_sms: pool.threads() as i64, user: (&raw const run).cast_mut().cast(), on_assert, on_print };
+        let checked = memory.is_some();
+        let run = Run {
+            compiled: self,
+            name,
+            grid,
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            memory: memory.map(Mutex::new),
+        };
+        let user = (&raw const run).cast_mut().cast();
+        let num_sms = pool.threads() as i64;
+        let context = HostContext { grid, num_sms, user, on_assert, on_print, on_sync, on_access };
         let (slots, shared) = (Shared(slots.as_ptr()), Shared(&raw const context));
-        pool.run(programs, |begin, end| {
-            // SAFETY: the caller's promise; the context lives until `Pool::run` returns, and its callbacks take a `Run`.
+        let some = |begin: i64, end: i64| {
+            // SAFETY: the caller's promise; the context lives until all programs have ended, and its callbacks take a `Run`.
             unsafe { kernel.call(slots.get(), shared.get(), begin, end) };
             !run.failed.load(Ordering::Relaxed)
-        })?;
+        };
+        if self.cooperative {
+            run_together(name, programs, |program, barrier| {
+                BARRIER.set(Some(NonNull::from(barrier)));
+                some(program, program + 1);
+                BARRIER.set(None);
+            })?;
+        } else if checked {
+            // One after the other: the same launch gives the same report.
+            let _ = (0..programs).all(|program| some(program, program + 1));
+        } else {
+            pool.run(programs, some)?;
+        }
+        let memory = run.memory.map(|m| m.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        if let Some((access, program, message)) = memory.and_then(|memory| memory.fault) {
+            return Err(Error::Checked {
+                kernel: name.to_owned(),
+                message,
+                place: self.accesses.get(access as usize).map_or_else(|| "?".to_owned(), |info| info.place.clone()),
+                program: index_text(program, grid),
+            });
+        }
         let failure = run.failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(failure)
     }
@@ -211,6 +283,33 @@ extern "C" fn on_assert(user: *mut c_void, assert: u32, program: i64) {
         *failure = Some(Failure { assert, program });
     }
     run.failed.store(true, Ordering::Relaxed);
+}
+
+/// Called by generated code for `grid_sync`; never panics.
+extern "C" fn on_sync(_: *mut c_void, _: i64) {
+    if let Some(barrier) = BARRIER.get() {
+        // SAFETY: `CompiledKernel::run` sets the barrier of this thread's program, which outlives it.
+        unsafe { barrier.as_ref() }.wait();
+    }
+}
+
+/// Called by generated code in front of a checked access; never panics.
+extern "C" fn on_access(user: *mut c_void, number: u32, program: i64, operands: *const *const c_void) -> u32 {
+    // SAFETY: as above.
+    let run = unsafe { &*user.cast::<Run<'_>>() };
+    let (Some(info), Some(memory)) = (run.compiled.accesses.get(number as usize), &run.memory) else { return 0 };
+    let lanes = info.shape.iter().map(|&d| d as usize).product();
+    // SAFETY: generated code passes as many addresses, and as many bools, as the table says.
+    let (addresses, mask) = unsafe {
+        let (addresses, mask) = (*operands, *operands.add(1));
+        (std::slice::from_raw_parts(addresses.cast::<u64>(), lanes), std::slice::from_raw_parts(mask.cast::<bool>(), lanes))
+    };
+    let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if memory.allows(number, info, program, addresses, mask) {
+        return 0;
+    }
+    run.failed.store(true, Ordering::Relaxed);
+    1
 }
 
 /// Called by generated code; never panics.

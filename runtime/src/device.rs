@@ -16,6 +16,8 @@ pub struct Device(Kind);
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Cpu(Arc<Pool>),
+    /// The CPU with kernels that are compiled with checks.
+    Checked(Arc<Pool>),
     Emulator(Arc<EmulatorOptions>),
     Cuda(Arc<CudaInfo>),
 }
@@ -54,6 +56,25 @@ impl Device {
         Device(Kind::Cpu(Arc::new(Pool::new(threads))))
     }
 
+    /// The CPU in its checked mode: kernels are compiled anew with a check in front of every access, and a launch ends with an error ([`Error::Checked`],
+    /// [`Error::Assertion`]) that names the line, the program, the lane and the element where memory outside of the launch's tensors is touched, an address is misaligned,
+    /// two programs touch one element without atomics and one of them writes it, an integer is divided by a scalar that is zero, or an assumption does not hold. Slow: programs
+    /// run one after the other.
+    ///
+    /// # Errors
+    /// For other devices: the emulator checks by itself.
+    pub fn checked(&self) -> Result<Device, Error> {
+        match &self.0 {
+            Kind::Cpu(pool) | Kind::Checked(pool) => Ok(Device(Kind::Checked(pool.clone()))),
+            Kind::Emulator(_) => {
+                Err(Error::Device("the emulator checks every access by itself: `checked` is for the CPU".to_owned()))
+            }
+            Kind::Cuda(_) => {
+                Err(Error::Device("the checked mode is for the CPU; the emulator checks what a GPU would run".to_owned()))
+            }
+        }
+    }
+
     /// The emulator of PTX, as an sm_90a GPU with every check on.
     pub fn emulator() -> Device {
         Device::emulator_with(EmulatorOptions::default())
@@ -85,18 +106,21 @@ impl Device {
         }
     }
 
-    /// The device of a name: `cpu`, `cuda`, `cuda:1`, `emulator`, `emulator:sm_80,random=3` (see [`EmulatorOptions::parse`]).
+    /// The device of a name: `cpu`, `cpu:checked`, `cuda`, `cuda:1`, `emulator`, `emulator:sm_80,random=3` (see [`EmulatorOptions::parse`]).
     ///
     /// # Errors
     /// Where there is no such device.
     pub fn from_name(name: &str) -> Result<Device, Error> {
         match name.split_once(':') {
             None if name == "cpu" => Device::cpu(),
+            Some(("cpu", "checked")) => Device::cpu()?.checked(),
             None if name == "cuda" => Device::cuda(0),
             None if name == "emulator" => Ok(Device::emulator()),
             Some(("emulator", words)) => EmulatorOptions::parse(words).map(Device::emulator_with).map_err(Error::Device),
             Some(("cuda", number)) if number.parse::<usize>().is_ok() => Device::cuda(number.parse().expect("just tried")),
-            _ => Err(Error::Device(format!("there is no device `{name}`: there are `cpu`, `cuda`, `cuda:N` and `emulator`"))),
+            _ => Err(Error::Device(format!(
+                "there is no device `{name}`: there are `cpu`, `cpu:checked`, `cuda`, `cuda:N` and `emulator`"
+            ))),
         }
     }
 
@@ -116,10 +140,11 @@ impl Device {
         Ok((devices, None))
     }
 
-    /// `cpu`, `cuda:0` or `emulator:sm_90a`.
+    /// `cpu`, `cpu:checked`, `cuda:0` or `emulator:sm_90a`.
     pub fn name(&self) -> String {
         match &self.0 {
             Kind::Cpu(_) => "cpu".to_owned(),
+            Kind::Checked(_) => "cpu:checked".to_owned(),
             Kind::Emulator(options) => format!("emulator:{}", options.words()),
             Kind::Cuda(info) => format!("cuda:{}", info.ordinal),
         }
@@ -128,7 +153,7 @@ impl Device {
     /// What `num_sms()` is: worker threads, or multiprocessors.
     pub fn num_sms(&self) -> i64 {
         match &self.0 {
-            Kind::Cpu(pool) => pool.threads() as i64,
+            Kind::Cpu(pool) | Kind::Checked(pool) => pool.threads() as i64,
             Kind::Emulator(options) => options.multiprocessors(),
             Kind::Cuda(info) => i64::from(info.multiprocessors),
         }
@@ -137,7 +162,7 @@ impl Device {
     /// What is known of the GPU; None for the CPU and the emulator.
     pub fn cuda_info(&self) -> Option<&CudaInfo> {
         match &self.0 {
-            Kind::Cpu(_) | Kind::Emulator(_) => None,
+            Kind::Cpu(_) | Kind::Checked(_) | Kind::Emulator(_) => None,
             Kind::Cuda(info) => Some(info),
         }
     }
@@ -146,8 +171,13 @@ impl Device {
     pub fn emulator_options(&self) -> Option<&EmulatorOptions> {
         match &self.0 {
             Kind::Emulator(options) => Some(options),
-            Kind::Cpu(_) | Kind::Cuda(_) => None,
+            Kind::Cpu(_) | Kind::Checked(_) | Kind::Cuda(_) => None,
         }
+    }
+
+    /// Whether kernels are compiled with checks.
+    pub(crate) fn is_checked(&self) -> bool {
+        matches!(self.0, Kind::Checked(_))
     }
 
     pub(crate) fn kind(&self) -> &Kind {
@@ -160,7 +190,7 @@ impl Device {
     /// For GPUs, which are not launched on yet.
     pub(crate) fn target(&self) -> Result<Target, Error> {
         match &self.0 {
-            Kind::Cpu(_) => Ok(Target::Host),
+            Kind::Cpu(_) | Kind::Checked(_) => Ok(Target::Host),
             Kind::Emulator(options) => Ok(Target::Gpu(options.target)),
             Kind::Cuda(info) => Err(Error::Device(format!(
                 "this version of kiln compiles for GPUs but does not launch on them yet (cuda:{} is {}); use the CPU",
@@ -174,6 +204,7 @@ impl Device {
         let number = |target: GpuTarget| 2 * target.sm + u32::from(target.arch_specific);
         match &self.0 {
             Kind::Cpu(_) => 0,
+            Kind::Checked(_) => 1,
             Kind::Emulator(options) => number(options.target),
             Kind::Cuda(info) => 1 << 16 | info.sm,
         }
@@ -183,7 +214,7 @@ impl Device {
     pub(crate) fn shared_memory(&self) -> i64 {
         match &self.0 {
             Kind::Emulator(options) => i64::from(options.target.shared_bytes()),
-            Kind::Cpu(_) | Kind::Cuda(_) => 0,
+            Kind::Cpu(_) | Kind::Checked(_) | Kind::Cuda(_) => 0,
         }
     }
 }
@@ -231,6 +262,8 @@ mod tests {
     #[test]
     fn names_are_devices_or_errors() {
         assert_eq!(Device::from_name("cpu").unwrap().name(), "cpu");
+        assert_eq!(Device::from_name("cpu:checked").unwrap().name(), "cpu:checked");
+        assert!(Device::emulator().checked().is_err());
         assert_eq!(Device::from_name("emulator").unwrap().name(), "emulator:sm_90a");
         assert_eq!(Device::from_name("emulator:sm_80,eager").unwrap().name(), "emulator:sm_80,eager");
         assert!(Device::from_name("emulator:sm_75").unwrap_err().to_string().contains("no option `sm_75`"));

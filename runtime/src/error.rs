@@ -85,6 +85,30 @@ pub enum Error {
         /// Number of the program along each axis of the grid; the lowest of those that failed.
         program: String,
     },
+    /// The checked mode of the CPU found a mistake: memory outside of the tensors, misaligned addresses, races. What the kernel writes is incomplete.
+    #[error("error[K1018]: kernel `{kernel}`, program ({program}): {message}\n  --> {place}")]
+    Checked {
+        /// The kernel.
+        kernel: String,
+        /// What is wrong, with the lane and the element.
+        message: String,
+        /// `file.kiln:line:column`.
+        place: String,
+        /// Number of the program along each axis of the grid.
+        program: String,
+    },
+    /// The programs of the grid wait for each other, and there are too many.
+    #[error(
+        "error[K1019]: kernel `{kernel}` waits for its whole grid (`grid_sync`), which has {programs} programs: the CPU runs at most {limit} at the same time"
+    )]
+    TooManyToWait {
+        /// The kernel.
+        kernel: String,
+        /// Programs of the grid.
+        programs: i64,
+        /// The most there can be.
+        limit: i64,
+    },
     /// The emulator found a fault: memory, races, barriers. No tensor is changed.
     #[error(transparent)]
     Fault(Box<DeviceFault>),

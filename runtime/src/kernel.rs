@@ -231,8 +231,8 @@ impl<'a> Launch<'a> {
     /// Runs the kernel and waits until it is done.
     ///
     /// # Errors
-    /// Where the arguments do not fit the kernel, it does not compile, a tensor is in use elsewhere, or an assertion fails. But for the last, no tensor is
-    /// changed.
+    /// Where the arguments do not fit the kernel, it does not compile, a tensor is in use elsewhere, an assertion fails, or the checked mode finds a mistake. But
+    /// for the last two, no tensor is changed.
     pub fn run(self) -> Result<Launched, Error> {
         self.execute(true)
     }
@@ -260,15 +260,17 @@ impl<'a> Launch<'a> {
         if !run {
             return Ok(Launched { plan, emulation: None });
         }
-        let Kind::Cpu(pool) = self.device.kind() else {
+        let (Kind::Cpu(pool) | Kind::Checked(pool)) = self.device.kind() else {
             return self.emulate(&args, plan);
         };
+        let names = kernel.signature.params.iter().map(|p| p.name.as_str());
+        let memory = self.device.is_checked().then(|| plan.compiled.memory(names.zip(&args)));
         let slots = plan.slots(&args, |address| address).map_err(|i| self.number_error(&args, i))?;
         let failure = {
             let _holds = Holds::take(&args, &plan)?;
             // SAFETY: the plan is of exactly these types, ranks and presences; the tensors lie inside memory that is held while the kernel runs; raw pointers are
             // the promise of `Launch::pointer` and `AnyTensor::from_addresses`.
-            unsafe { plan.compiled.run(&kernel.signature.name, &slots, plan.grid, plan.programs, pool)? }
+            unsafe { plan.compiled.run(&kernel.signature.name, &slots, plan.grid, plan.programs, pool, memory)? }
         };
         match failure {
             None => Ok(Launched { plan, emulation: None }),
@@ -310,7 +312,8 @@ impl<'a> Launch<'a> {
         let kernel = self.kernel;
         let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
         let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
-        let compiled = kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?)?;
+        let compiled =
+            kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?, self.device.is_checked())?;
         let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
         let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
         plan.warnings = warnings;

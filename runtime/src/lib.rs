@@ -17,7 +17,9 @@
 
 mod args;
 pub mod cache;
+mod checked;
 mod compiled;
+mod cooperative;
 mod device;
 mod element;
 mod emulated;

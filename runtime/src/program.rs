@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     key: Key,
     /// Open once something has to be compiled.
     session: Mutex<Option<Arc<Session>>>,
-    compiled: Mutex<FxHashMap<(String, Specialization, Target), Slot>>,
+    compiled: Mutex<FxHashMap<(String, Specialization, Target, bool), Slot>>,
     /// The values that each constant of each kernel was taken from dimensions with.
     taken: Mutex<FxHashMap<(String, usize), BTreeSet<i64>>>,
     options: ProgramOptions,
@@ -222,15 +222,22 @@ impl Program {
         kernel: &KernelSignature,
         spec: &Specialization,
         target: Target,
+        checked: bool,
     ) -> Result<Arc<CompiledKernel>, Error> {
         let slot = {
             let mut table = self.0.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            table.entry((kernel.name.clone(), spec.clone(), target.clone())).or_default().clone()
+            table.entry((kernel.name.clone(), spec.clone(), target.clone(), checked)).or_default().clone()
         };
-        slot.get_or_init(|| self.compile(kernel, spec, target).map(Arc::new)).clone()
+        slot.get_or_init(|| self.compile(kernel, spec, target, checked).map(Arc::new)).clone()
     }
 
-    fn compile(&self, kernel: &KernelSignature, spec: &Specialization, target: Target) -> Result<CompiledKernel, Error> {
+    fn compile(
+        &self,
+        kernel: &KernelSignature,
+        spec: &Specialization,
+        target: Target,
+        checked: bool,
+    ) -> Result<CompiledKernel, Error> {
         let encoded = postcard::to_stdvec(spec).map_err(|e| Error::Internal(format!("encoding a specialization: {e}")))?;
         let target_id = match &target {
             Target::Host => format!("host {}", kiln_compiler::host::target_id()),
@@ -242,7 +249,7 @@ impl Program {
             self.0.key.hex().as_bytes(),
             kernel.name.as_bytes(),
             &encoded,
-            &[self.0.options.opt_level],
+            &[self.0.options.opt_level, u8::from(checked)],
         ]);
         let cached = self.0.options.cache.as_ref().and_then(|cache| cache.get(&key));
         if let Some(code) = cached.and_then(|bytes| postcard::from_bytes(&bytes).ok())
@@ -251,7 +258,7 @@ impl Program {
             return Ok(compiled);
         }
         let session = self.session()?;
-        let options = CompileOptions { opt_level: self.0.options.opt_level, ..CompileOptions::new(target) };
+        let options = CompileOptions { opt_level: self.0.options.opt_level, checked, ..CompileOptions::new(target) };
         let compiled = session.compile(&kernel.name, spec, &options)?;
         let code = match compiled.artifact {
             Artifact::Host(object) => Code::Host(object),

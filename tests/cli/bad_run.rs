@@ -93,6 +93,7 @@ const CASES: &[(&[&str], &str)] = &[
     (&["-k", "scale", "--arg", "x=ones(4)", "--flops", "2*Q"], "has no dimension or constant `Q`"),
     (&["-k", "scale", "--arg", "x=ones(4)", "--flops", "2*("], "is missing"),
     (&["-k", "asserting", "--arg", "x=ones(8)"], "three is not allowed"),
+    (&["-k", "asserting", "--arg", "x=ones(8)", "--checked", "--device", "emulator"], "`checked` is for the CPU"),
     // Options.
     (&["-k", "scale", "--arg", "x=ones(4)", "--device", "gpu"], "there is no device `gpu`"),
     (&["-k", "scale", "--arg", "x=ones(4)", "--device", "cuda:99"], "error"),

@@ -22,6 +22,7 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
         Some(name) => Device::from_name(name)?,
         None => Device::best()?,
     };
+    let device = if options.checked { device.checked()? } else { device };
     let cached = if options.no_cache { ProgramOptions::without_cache() } else { ProgramOptions::from_env()? };
     let program = Program::open_with(file, ProgramOptions { opt_level: options.kernel.opt_level, ..cached })?;
     let kernels: Vec<&KernelSignature> = program.signatures().iter().map(|s| &**s).collect();

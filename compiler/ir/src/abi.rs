@@ -31,7 +31,7 @@ pub struct HostContext {
 }
 
 /// The text of the `InlineAsm` that stands in front of an access in a kernel compiled with checks. Its operands are a tile of addresses and a mask of the same shape;
-/// its constraints are the name of an [`AccessKind`].
+/// its constraints are the name of an [`AccessKind`], for `aligned` with the number of bytes: `aligned:16`.
 pub const ACCESS_CHECK: &str = "kiln.access";
 
 /// How an access touches memory.
@@ -43,18 +43,21 @@ pub enum AccessKind {
     Write,
     /// An atomic operation.
     Atomic,
+    /// None: the address is only said to be a multiple of a number of bytes.
+    Aligned,
 }
 
 impl AccessKind {
     /// Every kind.
-    pub const ALL: [AccessKind; 3] = [AccessKind::Read, AccessKind::Write, AccessKind::Atomic];
+    pub const ALL: [AccessKind; 4] = [AccessKind::Read, AccessKind::Write, AccessKind::Atomic, AccessKind::Aligned];
 
-    /// `read`, `write`, `atomic`.
+    /// `read`, `write`, `atomic`, `aligned`.
     pub fn name(self) -> &'static str {
         match self {
             AccessKind::Read => "read",
             AccessKind::Write => "write",
             AccessKind::Atomic => "atomic",
+            AccessKind::Aligned => "aligned",
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod analysis;
 mod canonicalize;
+mod checks;
 mod clone;
 mod cse;
 mod dce;

@@ -87,6 +87,8 @@ impl Pass {
 pub struct PassOptions {
     /// See [`PassContext::fits_32_bit`].
     pub fits_32_bit: bool,
+    /// Instrument for the checked mode (see the pass `checks`). For the host only.
+    pub checked: bool,
     /// Keep the IR after these passes (`all` for every pass).
     pub print_after: Vec<String>,
     /// On failure, keep the IR as it was before the pass that failed.
@@ -105,6 +107,7 @@ impl Default for PassOptions {
     fn default() -> Self {
         PassOptions {
             fits_32_bit: false,
+            checked: false,
             print_after: Vec::new(),
             print_before_failure: false,
             stop_after: None,

@@ -4,7 +4,7 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, cse, dce, dot_acc, index_width, inline, licm, masks, scaled_dots, split_loops};
+use crate::{canonicalize, checks, cse, dce, dot_acc, index_width, inline, licm, masks, scaled_dots, split_loops};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -28,6 +28,9 @@ const COMMON: &[Pass] = &[
     INDEX_WIDTH,
 ];
 
+/// Behind `INLINE`, for the checked mode.
+const CHECKS: Pass = Pass::function("checks", checks::run);
+
 const INLINE: Pass = Pass::module("inline", inline::run);
 const CANONICALIZE: Pass = Pass::function("canonicalize", canonicalize::run);
 const CSE: Pass = Pass::function("cse", cse::run);
@@ -48,7 +51,7 @@ pub fn passes(target: Target) -> Vec<Pass> {
 
 /// Every pass, once, for filetests and reproducers.
 pub fn all() -> Vec<Pass> {
-    let mut list: Vec<Pass> = Vec::new();
+    let mut list: Vec<Pass> = vec![CHECKS];
     for pass in passes(Target::Host).into_iter().chain(passes(Target::Gpu { sm: 90 })) {
         if !list.iter().any(|p| p.name == pass.name) {
             list.push(pass);
@@ -73,5 +76,10 @@ pub fn optimize(module: Module, target: Target, options: &PassOptions) -> Result
 /// [`optimize`] with the times and dumps that the options ask for, also when it fails.
 pub fn optimize_with_report(module: Module, target: Target, options: &PassOptions) -> (Result<CheckedModule, PassError>, Report) {
     let context = PassContext { target, fits_32_bit: options.fits_32_bit };
-    run_passes(module, &passes(target), &context, options)
+    let mut list = passes(target);
+    if options.checked {
+        let at = list.iter().position(|pass| pass.name == INLINE.name).map_or(0, |inline| inline + 1);
+        list.insert(at, CHECKS);
+    }
+    run_passes(module, &list, &context, options)
 }

@@ -54,7 +54,7 @@ pub struct PrintInfo {
 pub struct AccessInfo {
     /// What it does.
     pub kind: AccessKind,
-    /// Bytes of an element.
+    /// Bytes of an element, or those that the address has to be a multiple of.
     pub bytes: u32,
     /// Shape of the tile of lanes, row-major; empty for one element.
     pub shape: Vec<u32>,

@@ -98,6 +98,19 @@ Machine code of a GPU is made by NVIDIA's `ptxas` and shown by `nvdisasm`. Kiln 
 come with the CUDA toolkit and with the wheels `nvidia-cuda-nvcc` and `nvidia-cuda-nvdisasm`. They are looked for in the directory that `KILN_TOOLS` names, in
 `CUDA_HOME/bin`, on the search path, and in `/usr/local/cuda/bin`.
 "#;
+    LAUNCH_TOO_MANY = "K1019", "too many programs wait for each other", r#"
+`grid_sync` waits for every program of the grid, so all of them have to run at the same time. The CPU gives each a thread of its own, and no more than 1024. Make the
+grid as large as the machine, `grid [num_sms()]`, and let each program do several parts of the work.
+"#;
+    LAUNCH_CHECKED = "K1020", "the checked mode stopped the kernel", r#"
+In its checked mode (`--device cpu:checked`, `Device::checked`) the CPU looks at every load, store and atomic before it happens: it has to lie inside a tensor of the launch, at a
+multiple of its element's size, and no element may be written by one program and touched by another unless both do it atomically. The message has the kernel, the program, the
+source line, the lane and the element. Tensors' own indexes cannot leave their bounds (lanes out of bounds read 0 and are not written), so memory outside is reached
+through pointers or views made from them. Divisions by a scalar that is zero and assumptions that do not hold are reported as failed assertions (K1015).
+
+Not looked at: memory behind raw pointers that the launch was given, whose length nobody knows; and races in kernels whose programs order their accesses by `grid_sync` or by
+atomics that acquire or release. Programs that ran before the mistake have written their results.
+"#;
     LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
 The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.
 "#;

@@ -52,7 +52,7 @@ kernel copy(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 256)] {
 "#;
 
     TARGET_MODE = "K0906", "mode that the target does not have yet", r#"
-The code was asked for in a mode that the target's code generator does not have: the checked mode, which reports lanes out of bounds and divisions by zero, is not there
-for the CPU. Compile without it, or run the kernel on the emulator, which checks every access.
+The code was asked for in a mode that the target's code generator does not have: the checked mode is for the CPU. Compile without it, or run the kernel on the emulator, which
+checks every access of what a GPU would run.
 "#;
 }

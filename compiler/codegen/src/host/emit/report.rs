@@ -124,18 +124,20 @@ impl Emitter<'_> {
         if **text != *ACCESS_CHECK {
             return Err(self.unsupported(inst, "inline PTX has no meaning on the CPU"));
         }
-        let kind = AccessKind::ALL.into_iter().find(|kind| kind.name() == &**constraints);
-        let (Some(kind), [addresses, _]) = (kind, &args[..]) else {
-            return Err(CodegenError::internal("the check of an access is malformed"));
+        let malformed = || CodegenError::internal("the check of an access is malformed");
+        let (name, bytes) = match constraints.split_once(':') {
+            Some((name, bytes)) => (name, Some(bytes.parse::<u32>().map_err(|_| malformed())?)),
+            None => (&**constraints, None),
         };
-        let Elem::Ptr { pointee, .. } = func.ty(*addresses).elem() else {
-            return Err(CodegenError::internal("the check of an access has no addresses"));
-        };
+        let kind = AccessKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(malformed)?;
+        let [addresses, _] = args[..] else { return Err(malformed()) };
+        let Elem::Ptr { pointee, .. } = func.ty(addresses).elem() else { return Err(malformed()) };
+        let bytes = bytes.unwrap_or(pointee.bytes());
         let mark = self.mark();
         let number = self.accesses.len() as i64;
         let list = self.operands_in_memory(args)?;
-        let (shape, loc) = (func.ty(*addresses).shape().to_vec(), func.locs[inst]);
-        self.accesses.push(AccessInfo { kind, bytes: pointee.bytes(), shape, place: self.module.describe(loc), loc });
+        let (shape, loc) = (func.ty(addresses).shape().to_vec(), func.locs[inst]);
+        self.accesses.push(AccessInfo { kind, bytes, shape, place: self.module.describe(loc), loc });
         let (callee, user) = (self.context_field(ON_ACCESS), self.context_field(USER));
         let ty = self.b.fn_ty(self.b.i32(), &[self.b.ptr(), self.b.i32(), self.b.i64(), self.b.ptr()]);
         let stop = self.b.call(ty, callee, &[user, self.b.int(self.b.i32(), number), self.program().linear, list]);
