@@ -52,6 +52,16 @@ fn long_examples_are_right_on_the_emulator() {
     on_the_emulator(|name| LONG.contains(&name));
 }
 
+/// No example touches memory outside, and no two programs of one touch an element without atomics.
+#[test]
+fn the_checked_mode_finds_nothing() {
+    // These two read each element many times, which takes long when every read is looked at.
+    for (name, program) in EXAMPLES.iter().filter(|(name, _)| !["attention", "matmul"].contains(name)) {
+        let output = Command::new(program).args(["--device", "cpu:checked"]).env("KILN_CACHE_DIR", "off").output().unwrap();
+        assert!(output.status.success(), "{name}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn every_folder_is_whole() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

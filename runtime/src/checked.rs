@@ -143,7 +143,9 @@ impl Memory {
         };
         let Some(region) = self.regions.iter().min_by_key(|r| distance(r)) else { return String::new() };
         let (name, away) = (&region.name, distance(region));
-        if address < region.reach.0 {
+        if address == region.reach.1 {
+            format!(": right behind the end of `{name}`")
+        } else if address < region.reach.0 {
             format!(": {away} bytes before the beginning of `{name}`")
         } else if address >= region.reach.1 {
             format!(": {away} bytes behind the end of `{name}`")
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(fault(&[(Read, 4, 0, 0), (Write, 4, 0, 5), (Read, 8, 0, 4)]), None);
         assert_eq!(
             fault(&[(Read, 4, 0, 6)]).unwrap(),
-            "lane [0] reads 4 bytes outside of every tensor: 0 bytes behind the end of `x`"
+            "lane [0] reads 4 bytes outside of every tensor: right behind the end of `x`"
         );
         assert!(fault(&[(Write, 4, 0, -2)]).unwrap().ends_with("8 bytes before the beginning of `x`"));
         assert!(fault(&[(Read, 8, 0, 5)]).unwrap().contains("is not a multiple of 8 bytes, in `x[1, 2]`"));

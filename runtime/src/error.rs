@@ -86,7 +86,7 @@ pub enum Error {
         program: String,
     },
     /// The checked mode of the CPU found a mistake: memory outside of the tensors, misaligned addresses, races. What the kernel writes is incomplete.
-    #[error("error[K1018]: kernel `{kernel}`, program ({program}): {message}\n  --> {place}")]
+    #[error("error[K1020]: kernel `{kernel}`, program ({program}): {message}\n  --> {place}")]
     Checked {
         /// The kernel.
         kernel: String,

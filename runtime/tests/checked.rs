@@ -36,8 +36,8 @@ fn pointers_out_of_bounds_are_reported_with_line_program_and_lane() {
     assert_eq!(run(read, 2, 3).unwrap(), [0.0, 1.0, 2.0, 0.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0]);
     // Program 2 reads elements 8, 9 and 10.
     let error = message(run(read, 3, 3));
-    assert!(error.contains("K1018") && error.contains("kernel `k`, program (2)"), "{error}");
-    assert!(error.contains("lane [2] reads 4 bytes outside of every tensor: 0 bytes behind the end of `x`"), "{error}");
+    assert!(error.contains("K1020") && error.contains("kernel `k`, program (2)"), "{error}");
+    assert!(error.contains("lane [2] reads 4 bytes outside of every tensor: right behind the end of `x`"), "{error}");
     assert!(error.contains("--> k.kiln:3:"), "{error}");
     let write = "store(y.ptr() + n, x[0]);";
     assert_eq!(run(write, 1, 9).unwrap(), [0.0; 10]);

@@ -180,7 +180,7 @@ mod tests {
     v5: i32 = const 3
     v6: i32 = div v2, v5
     v7: i32 = rem v6, v2
-    store ptr v1, v7
+    store *v1, v7
     assume_aligned v1, 16
     yield
 }
