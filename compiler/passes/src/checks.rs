@@ -174,14 +174,14 @@ mod tests {
 
     use crate::manager::{PassContext, PassOptions, Target, run_passes};
 
-    const KERNEL: &str = "kernel @0 k(v0.x: tensor<f32, 2> {number 0, align 4, dims [?, ?], strides [?, ?]}, v1.p: ptr<mut i32>, v2.n: i32) grid 1 index 64 {
+    const KERNEL: &str = "kernel @0 k(v0.x: tensor<f32, 2> {number 0, align 4, dims [?, ?], strides [?, ?]}, v1.p: mut ptr<i32> {number 1}, v2.n: i32 {number 2}) grid 1 index 64 {
     v3: index = const 2
     v4: tile<f32, [4, 8]> = load v0[v3..+4, v3..+8]
     v5: i32 = const 3
     v6: i32 = div v2, v5
     v7: i32 = rem v6, v2
     store *v1, v7
-    assume_aligned v1, 16
+    assume_aligned v1 16
     yield
 }
 ";

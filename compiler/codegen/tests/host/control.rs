@@ -1,6 +1,5 @@
 //! Loops and branches with carried scalars and tiles, assertions, prints, the grid.
 
-use kiln_codegen::host::HostOptions;
 use kiln_ir::ops::*;
 use kiln_ir::*;
 
