@@ -112,6 +112,7 @@ fn on_cpu(module: &CheckedModule, memory: &Memory, args: &[Arg]) -> Result<Memor
         user: std::ptr::null_mut(),
         on_assert: ignore_assert,
         on_print: ignore_print,
+        ..HostContext::default()
     };
     // SAFETY: the slots describe `raw`, which lives through the call.
     unsafe { kernel.call(slots.as_ptr(), &context, 0, i64::from(GRID)) };
