@@ -71,15 +71,9 @@ fn assemble(ptxas: &Path, job: &Job, ptx: &str, clean: bool) -> Result<(), Strin
     Ok(())
 }
 
-/// Whether the kernel's tiles ask for more shared memory than the architecture has, and it is refused for that: `mx_matmul` keeps two pairs of 128 x 128 tiles,
-/// 128 KiB, where sm_86 and sm_89 have 99.
-fn too_large(job: &Job) -> bool {
-    let expected = job.kernel == "mx_matmul" && matches!(job.target, "sm_86" | "sm_89");
-    if expected {
-        let refusal = job.ptx(&job.open()).expect_err("a kernel that asks for too much shared memory");
-        assert!(refusal.contains("K0903"), "{refusal}");
-    }
-    expected
+/// Whether a refusal is right: `mx_matmul` keeps two pairs of 128 x 128 tiles, 128 KiB, where sm_86 and sm_89 have 99 (unless its arguments leave it one pair).
+fn too_large(job: &Job, refusal: &str) -> bool {
+    job.kernel == "mx_matmul" && matches!(job.target, "sm_86" | "sm_89") && refusal.contains("K0903")
 }
 
 fn run(jobs: Vec<Job>, clean: bool) {
@@ -87,8 +81,10 @@ fn run(jobs: Vec<Job>, clean: bool) {
     let count = jobs.len();
     let failed: Vec<String> = jobs
         .into_par_iter()
-        .filter(|job| !too_large(job))
-        .filter_map(|job| job.ptx(&job.open()).and_then(|ptx| assemble(&ptxas, &job, &ptx, clean)).err())
+        .filter_map(|job| match job.ptx(&job.open()) {
+            Ok(ptx) => assemble(&ptxas, &job, &ptx, clean).err(),
+            Err(refusal) => (!too_large(&job, &refusal)).then_some(refusal),
+        })
         .collect();
     assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));
     println!("{count} kernels assembled");
