@@ -13,14 +13,17 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `benches/peers/cpu.py name` with a number of threads. The interpreter is `KILN_BENCH_PYTHON`, else `python3`.
+    /// Starts `benches/peers/cpu.py name` with a number of threads. The interpreter is `KILN_BENCH_PYTHON`, else `python3`. Not every peer has a setting for its
+    /// threads (jax takes one a processor), so `taskset` (util-linux) gives the process as many processors.
     ///
     /// # Errors
     /// Why it does not start.
     pub fn start(name: &'static str, threads: usize) -> Result<Peer, String> {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers/cpu.py");
         let python = std::env::var_os("KILN_BENCH_PYTHON").unwrap_or_else(|| "python3".into());
-        let mut process = Command::new(python)
+        let mut process = Command::new("taskset")
+            .args(["--cpu-list", &format!("0-{}", threads - 1)])
+            .arg(python)
             .arg(script)
             .arg(name)
             .env("OPENBLAS_NUM_THREADS", threads.to_string())
