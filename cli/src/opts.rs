@@ -172,7 +172,7 @@ pub struct KernelOptions {
     /// Kernel file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Kernel; needed where the file has several
+    /// Kernel; without it the only one, or the one with the name of the file
     #[arg(short, long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// Argument of the kernel, see below
@@ -386,7 +386,7 @@ pub struct ExplainOptions {
     /// GPU architecture, and how the emulator runs it: sm_80, sm_90a, `sm_80,eager`
     #[arg(long, value_name = "TARGET", default_value = "sm_90a")]
     pub target: String,
-    /// Kernel; needed where the file has several
+    /// Kernel; without it the only one, or the one with the name of the file
     #[arg(short, long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// Argument of the kernel, as for `kiln run`

@@ -36,6 +36,15 @@ fn results_are_computed_written_and_checked() {
 }
 
 #[test]
+fn the_kernel_with_the_name_of_the_file_is_meant() {
+    let place = place();
+    place.file("scale.kiln", KERNELS);
+    let run = ["run", "scale.kiln", "--arg", "x=ones(4):f32", "--arg", "factor=3", "--out", "y=y.npy"];
+    place.ok(&run);
+    assert_eq!(read_f32(&place.path("y.npy")), [3.0; 4]);
+}
+
+#[test]
 fn tensors_in_place_repeat_without_changing_the_result() {
     let place = place();
     place.ok(&[

@@ -1,5 +1,7 @@
 //! What `build` and `run` share: which kernel is meant, and what the command line says about its arguments and settings.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use kiln_ir::ScalarType;
 use kiln_ir::signature::{ElemRef, KernelSignature, LaunchOptions, Number, ParamKind, Schedule, TypeRef};
@@ -8,12 +10,13 @@ use crate::data::spec::{ArgSpec, number, scalar_type, split};
 use crate::opts::KernelOptions;
 use crate::suggest::closest;
 
-/// The kernel that is asked for, or the only one.
+/// The kernel that is asked for, or the only one, or the one that is called like the file.
 pub fn kernel<'a>(kernels: &[&'a KernelSignature], name: Option<&str>, file: &str) -> Result<&'a KernelSignature> {
     let list = || kernels.iter().map(|k| format!("`{}`", k.name)).collect::<Vec<_>>().join(", ");
     match (name, kernels) {
         (_, []) => bail!("`{file}` has no kernels"),
         (None, [only]) => Ok(only),
+        (None, _) if let Some(namesake) = namesake(kernels, file) => Ok(namesake),
         (None, _) => bail!("`{file}` has several kernels: {}; choose one with --kernel", list()),
         (Some(name), _) => match kernels.iter().find(|k| k.name == name) {
             Some(kernel) => Ok(kernel),
@@ -24,6 +27,12 @@ pub fn kernel<'a>(kernels: &[&'a KernelSignature], name: Option<&str>, file: &st
             }
         },
     }
+}
+
+/// The kernel with the file's name: `softmax` of `softmax.kiln`.
+fn namesake<'a>(kernels: &[&'a KernelSignature], file: &str) -> Option<&'a KernelSignature> {
+    let stem = Path::new(file).file_stem()?;
+    kernels.iter().find(|k| stem == k.name.as_str()).copied()
 }
 
 /// Refuses a name that is not among `known`.
