@@ -59,7 +59,8 @@ proptest! {
 
     #[test]
     fn each_pass_preserves_meaning(choices in proptest::collection::vec(any::<u32>(), 0..400), number in any::<prop::sample::Index>()) {
-        let all = pipeline::all();
+        // `checks` is there to end programs that go on without it.
+        let all: Vec<Pass> = pipeline::all().into_iter().filter(|pass| pass.name != "checks").collect();
         check(&choices, &[all[number.index(all.len())]], Target::Gpu { sm: 80 })?;
     }
 }
