@@ -27,7 +27,10 @@ pub fn setup() -> Result<()> {
     if output("cc", &["--version"]).is_none() {
         install("a C compiler to link with", &["gcc", "libc6-dev"])?;
     }
-    // llvm-sys compiles a small C++ wrapper's worth of target initializers and links libstdc++.
+    // llvm-sys links the C++ standard library, which a C compiler does not bring.
+    if cfg!(target_os = "linux") && !links_cpp() {
+        install("the C++ standard library to link with", &["g++"])?;
+    }
     match find_llvm() {
         Some(found) => println!("    LLVM {} in {}", found.version, found.prefix.display()),
         None => {
@@ -36,6 +39,11 @@ pub fn setup() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the C compiler knows where the C++ standard library is: it prints a path then, else the bare name.
+fn links_cpp() -> bool {
+    output("cc", &["-print-file-name=libstdc++.so"]).is_some_and(|found| Path::new(&found).is_absolute())
 }
 
 /// Makes sure that the workspace can be built with LLVM linked statically.
