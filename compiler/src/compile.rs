@@ -52,6 +52,10 @@ pub struct CompileOptions {
     pub opt_level: u8,
     /// Instrument for the checked mode; for the host only.
     pub checked: bool,
+    /// LLVM's name of the processor to compile host code for; the one this runs on when absent.
+    pub cpu: Option<String>,
+    /// The symbol of host code, for objects that are linked with each other.
+    pub symbol: Option<String>,
     /// Keep the IR after these passes (`all` for each).
     pub print_after: Vec<String>,
     /// Keep the IR as it was before a pass that failed.
@@ -70,6 +74,8 @@ impl CompileOptions {
             emit: Emit::default(),
             opt_level: HostOptions::default().opt_level,
             checked: false,
+            cpu: None,
+            symbol: None,
             print_after: vec![],
             print_before_failure: false,
             stop_after: None,
@@ -208,7 +214,8 @@ impl Session {
                     opt_level: options.opt_level,
                     emit_llvm: options.emit.llvm,
                     emit_asm: options.emit.asm,
-                    ..HostOptions::default()
+                    cpu: options.cpu.clone(),
+                    symbol: options.symbol.clone(),
                 };
                 let object = self
                     .guard("generating code for the CPU", || host::compile(module, &host_options))?

@@ -4,7 +4,11 @@
 //! `begin..end` (axis 0 fastest). `args` holds 8-byte slots, parameters in order: a tensor takes `1 + 2 * rank` slots (base pointer, dims, strides in
 //! elements, i64), a pointer or scalar one slot (the value in the low bytes, zero above).
 
+mod entry;
+
 use serde::{Deserialize, Serialize};
+
+pub use entry::{EntryPoint, HostEntry};
 
 use crate::func::Function;
 use crate::types::TypeData;

@@ -4,11 +4,13 @@
 //! `ops` and visitors in `visit`). Control flow is structured: `For`, `While`, `If`, `Reduce` and `Scan` own blocks. A [`Module`] becomes a
 //! [`verify::CheckedModule`] through the verifier, and code generation accepts only that.
 //!
-//! This crate knows no syntax, no LLVM and no GPU driver. `signature` describes how a kernel is launched, `abi` how host code is called.
+//! This crate knows no syntax, no LLVM and no GPU driver. `signature` describes how a kernel is launched, `abi` how host code is called,
+//! `artifact` what compiled kernels are.
 
 #![deny(missing_docs)]
 
 pub mod abi;
+pub mod artifact;
 pub mod builder;
 pub mod entity;
 pub mod float8;

@@ -19,7 +19,7 @@ pub(crate) mod dot;
 pub(crate) mod emit;
 mod jit;
 pub(crate) mod loops;
-mod object;
+mod options;
 pub(crate) mod plan;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -33,7 +33,8 @@ use kiln_ir::verify::CheckedModule;
 use kiln_ir::{Function, InstData};
 
 pub use jit::{HostKernel, load};
-pub use object::{AccessInfo, AssertInfo, HostObject, HostOptions, HostTimings, PrintInfo, PrintOperand};
+pub use kiln_ir::artifact::{AccessInfo, AssertInfo, HostObject, HostTimings, PrintInfo, PrintOperand};
+pub use options::HostOptions;
 
 use crate::CodegenError;
 use crate::llvm_target::{self, Output, Target};
@@ -58,7 +59,8 @@ pub fn compile(module: &CheckedModule, options: &HostOptions) -> Result<HostObje
     };
     let plan = plan::plan(func);
     let mut emitter = emit::Emitter::new(module, func, &plan, vector_bytes(&cpu, &features));
-    let symbol = format!("kiln_{}", func.name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let usual = || format!("kiln_{}", func.name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let symbol = options.symbol.clone().unwrap_or_else(usual);
     with_target(&cpu, &features, options.opt_level, |target| {
         target.configure(&emitter.b);
         emitter.emit_kernel(&symbol)?;

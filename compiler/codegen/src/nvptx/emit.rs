@@ -12,12 +12,13 @@ use smallvec::SmallVec;
 use super::error::{Result, internal};
 use super::lines::Lines;
 use super::order::MemoryOrder;
-use super::params::{GridMapping, Params, PtxParam, Uses, memory_type};
+use super::params::{Params, Uses, memory_type};
 use super::scratch::Scratch;
 use super::spread::{Spread, Threads};
-use super::target::GpuTarget;
 use super::text::{Ty, Val, Writer};
 use crate::host::{AssertInfo, PrintInfo};
+use kiln_ir::artifact::GpuTarget;
+use kiln_ir::artifact::{GridMapping, PtxParam};
 
 /// What holds a value in a thread.
 #[derive(Clone, Debug)]

@@ -37,17 +37,13 @@ mod target;
 mod text;
 mod whole;
 
-use serde::{Deserialize, Serialize};
-
 use crate::CodegenError;
-use crate::host::{AssertInfo, PrintInfo};
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
-use kiln_passes::gpu::{LayoutStats, assign_layouts};
+use kiln_passes::gpu::assign_layouts;
 
-pub use params::{GridMapping, PtxParam};
-pub use target::GpuTarget;
+pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam};
 
 /// Shared memory that every launch may use without asking the driver.
 const STATIC_LIMIT: u32 = 48 * 1024;
@@ -57,36 +53,6 @@ const STATIC_LIMIT: u32 = 48 * 1024;
 pub struct Options {
     /// Keep the optimized LLVM text in the artifact.
     pub keep_llvm: bool,
-}
-
-/// A compiled kernel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PtxArtifact {
-    /// PTX text with one entry.
-    pub ptx: String,
-    /// The entry's name.
-    pub name: String,
-    /// What it was compiled for.
-    pub target: GpuTarget,
-    /// The entry's parameters, in order.
-    pub params: Vec<PtxParam>,
-    /// How program ids follow from the launch.
-    pub grid: GridMapping,
-    /// Warps of a thread block; the block is one-dimensional, 32 threads each.
-    pub num_warps: u32,
-    /// Dynamic shared memory of a block in bytes.
-    pub shared_bytes: u32,
-    /// The launch must first raise the kernel's limit of dynamic shared memory (it is over 48 KiB).
-    pub needs_shared_opt_in: bool,
-    /// Layout conversions in the kernel.
-    #[serde(skip)]
-    pub layouts: LayoutStats,
-    /// The kernel's assertions. `__assertfail` gets their message, file and line.
-    pub asserts: Vec<AssertInfo>,
-    /// The kernel's prints, by the number in a record of the print buffer (see [`PtxParam::PrintBuffer`]).
-    pub prints: Vec<PrintInfo>,
-    /// LLVM text after optimization, where asked for.
-    pub llvm: Option<String>,
 }
 
 /// Compiles the kernel of a module whose calls are inlined.

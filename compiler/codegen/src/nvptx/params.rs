@@ -3,66 +3,10 @@
 //! Parameters stand in the order of the function's: a tensor is its base pointer, its dims, its strides (elements), 64 bits
 //! each, as in the host ABI (`kiln_ir::abi`); a pointer is 64 bits; a scalar has its own width. Hidden parameters follow.
 
+use kiln_ir::artifact::{GridMapping, PtxParam};
 use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
-use serde::{Deserialize, Serialize};
 
 use super::text::{Ty, Val};
-
-/// One parameter of the PTX entry, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum PtxParam {
-    /// Base address of tensor parameter number `0` (of the function's).
-    Base(u32),
-    /// Extent of a tensor: i64.
-    Dim {
-        /// Parameter number.
-        param: u32,
-        /// Dimension.
-        axis: u8,
-    },
-    /// Stride of a tensor in elements: i64.
-    Stride {
-        /// Parameter number.
-        param: u32,
-        /// Dimension.
-        axis: u8,
-    },
-    /// A pointer or scalar; the type is that of the function's parameter, `bool` is one byte, `index` i64.
-    Value {
-        /// Parameter number.
-        param: u32,
-        /// Bytes of the parameter.
-        bytes: u32,
-    },
-    /// Extent of the grid along an axis: i64. Only for grids of rank 4 and 5.
-    GridExtent(u8),
-    /// Number of multiprocessors: i64.
-    NumSms,
-    /// Where prints leave their records: an address, aligned to 8. The launch writes 64 bits of 0 and 64 bits of the capacity in bytes there, and gives that
-    /// many bytes behind them. Records follow each other as `nvptx/print.rs` says; the first 64 bits then count the bytes that were asked for.
-    PrintBuffer,
-    /// A 64-bit counter in memory that `grid_sync` counts with: the address. The launch sets the counter to 0, and has all programs resident at once.
-    GridCounter,
-}
-
-impl PtxParam {
-    /// Bytes of the parameter.
-    pub fn bytes(self) -> u32 {
-        match self {
-            PtxParam::Value { bytes, .. } => bytes,
-            _ => 8,
-        }
-    }
-}
-
-/// How program ids follow from the launch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum GridMapping {
-    /// Axis 0, 1, 2 of the grid are x, y, z of the launch grid.
-    Direct,
-    /// One-dimensional launch over all programs, axis 0 fastest; extents come in hidden parameters.
-    Linear,
-}
 
 /// The parameters of a kernel and their LLVM types.
 pub(super) struct Params {

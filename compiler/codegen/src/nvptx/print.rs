@@ -9,10 +9,10 @@ use kiln_ir::{Inst, Value};
 
 use super::emit::{Emitter, to_memory};
 use super::error::Result;
-use super::params::PtxParam;
 use super::shared_tile::SharedTile;
 use super::text::{Asm, Ty, Val};
 use crate::host::{PrintInfo, PrintOperand};
+use kiln_ir::artifact::PtxParam;
 
 /// Bytes in front of the records.
 const HEAD: i64 = 16;

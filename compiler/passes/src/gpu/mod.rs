@@ -15,16 +15,8 @@ use kiln_ir::Function;
 
 pub use access::{Access, access_of};
 pub use facts::{Facts, Lanes, ViewFacts};
+pub use kiln_ir::artifact::LayoutStats;
 pub use tensor_cores::{MmaDot, MmaKind};
-
-/// What layout assignment did.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct LayoutStats {
-    /// `ConvertLayout` instructions left.
-    pub conversions: u32,
-    /// Those of them that go through shared memory.
-    pub through_shared: u32,
-}
 
 /// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
 ///

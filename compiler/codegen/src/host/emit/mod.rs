@@ -33,10 +33,10 @@ pub(crate) mod whole;
 use kiln_ir::{Elem, Function, Inst, InstData, Module, ScalarType, Shape, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::object::{AccessInfo, AssertInfo, PrintInfo};
 use super::plan::{Dest, Form, Plan};
 use crate::CodegenError;
 use crate::llvm::{Bb, Llvm, Ty, Val};
+use kiln_ir::artifact::{AccessInfo, AssertInfo, PrintInfo};
 
 /// Bytes in front of the scratch arena that absorb scalar stores of lanes that are out of bounds.
 pub(crate) const DUMP_BYTES: u64 = 64;

@@ -6,8 +6,8 @@ use kiln_ir::{Elem, Inst, InstData, Value};
 use super::nest::{Coords, GroupNest, Nest};
 use super::{Buffer, Emitter};
 use crate::CodegenError;
-use crate::host::object::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
 use crate::llvm::{IntPred, Val};
+use kiln_ir::artifact::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
 
 /// Byte offsets in `abi::HostContext`.
 const USER: i64 = std::mem::offset_of!(HostContext, user) as i64;

@@ -1,29 +1,12 @@
-//! What the host back end is asked for and what it produces.
+//! Machine code of the processor and its tables: what the host back end makes, disk caches keep, and bundles carry.
 
 use std::time::Duration;
 
-use kiln_ir::abi::AccessKind;
-use kiln_ir::{Elem, SrcLoc};
 use serde::{Deserialize, Serialize};
 
-/// Options of host compilation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct HostOptions {
-    /// LLVM's effort, 0 to 3.
-    pub opt_level: u8,
-    /// LLVM's name of the processor; the one this runs on when absent.
-    pub cpu: Option<String>,
-    /// Keep the optimized LLVM IR as text.
-    pub emit_llvm: bool,
-    /// Keep the assembly as text.
-    pub emit_asm: bool,
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        HostOptions { opt_level: 2, cpu: None, emit_llvm: false, emit_asm: false }
-    }
-}
+use crate::abi::AccessKind;
+use crate::func::SrcLoc;
+use crate::types::Elem;
 
 /// An assertion of the kernel; its number is what `HostContext::on_assert` gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

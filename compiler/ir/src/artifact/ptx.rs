@@ -1,0 +1,149 @@
+//! PTX and its tables: what the NVPTX back end makes, disk caches keep, and bundles carry.
+
+use serde::{Deserialize, Serialize};
+
+use super::host::{AssertInfo, PrintInfo};
+
+/// A GPU architecture.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct GpuTarget {
+    /// Compute capability as in `sm_90`: 80, 86, 89, 90.
+    pub sm: u32,
+    /// The `a` suffix: instructions of this one architecture (`sm_90a`).
+    pub arch_specific: bool,
+}
+
+impl GpuTarget {
+    /// The target called `sm_80`, `sm_90a` and so on, if it is supported.
+    pub fn from_name(name: &str) -> Option<GpuTarget> {
+        let number = name.strip_prefix("sm_")?;
+        let (digits, arch_specific) = match number.strip_suffix('a') {
+            Some(digits) => (digits, true),
+            None => (number, false),
+        };
+        let sm = digits.parse().ok()?;
+        let supported = matches!((sm, arch_specific), (80 | 86 | 87 | 89 | 90, false) | (90, true));
+        supported.then_some(GpuTarget { sm, arch_specific })
+    }
+
+    /// `sm_90a`.
+    pub fn name(self) -> String {
+        format!("sm_{}{}", self.sm, if self.arch_specific { "a" } else { "" })
+    }
+
+    /// The lowest PTX version (times 10) that knows the target: older drivers load it.
+    pub fn ptx_version(self) -> u32 {
+        match (self.sm, self.arch_specific) {
+            (80, _) => 70,
+            (86, _) => 71,
+            (87, _) => 74,
+            (89 | 90, false) => 78,
+            _ => 80,
+        }
+    }
+
+    /// Bytes of shared memory one thread block can have (CUDA programming guide, "Technical Specifications per Compute
+    /// Capability").
+    pub fn shared_bytes(self) -> u32 {
+        1024 * match self.sm {
+            80 | 87 => 163,
+            86 | 89 => 99,
+            _ => 227,
+        }
+    }
+}
+
+/// One parameter of the PTX entry, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PtxParam {
+    /// Base address of tensor parameter number `0` (of the function's).
+    Base(u32),
+    /// Extent of a tensor: i64.
+    Dim {
+        /// Parameter number.
+        param: u32,
+        /// Dimension.
+        axis: u8,
+    },
+    /// Stride of a tensor in elements: i64.
+    Stride {
+        /// Parameter number.
+        param: u32,
+        /// Dimension.
+        axis: u8,
+    },
+    /// A pointer or scalar; the type is that of the function's parameter, `bool` is one byte, `index` i64.
+    Value {
+        /// Parameter number.
+        param: u32,
+        /// Bytes of the parameter.
+        bytes: u32,
+    },
+    /// Extent of the grid along an axis: i64. Only for grids of rank 4 and 5.
+    GridExtent(u8),
+    /// Number of multiprocessors: i64.
+    NumSms,
+    /// Where prints leave their records: an address, aligned to 8. The launch writes 64 bits of 0 and 64 bits of the capacity in bytes there, and gives that
+    /// many bytes behind them. Records follow each other as `nvptx/print.rs` says; the first 64 bits then count the bytes that were asked for.
+    PrintBuffer,
+    /// A 64-bit counter in memory that `grid_sync` counts with: the address. The launch sets the counter to 0, and has all programs resident at once.
+    GridCounter,
+}
+
+impl PtxParam {
+    /// Bytes of the parameter.
+    pub fn bytes(self) -> u32 {
+        match self {
+            PtxParam::Value { bytes, .. } => bytes,
+            _ => 8,
+        }
+    }
+}
+
+/// How program ids follow from the launch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GridMapping {
+    /// Axis 0, 1, 2 of the grid are x, y, z of the launch grid.
+    Direct,
+    /// One-dimensional launch over all programs, axis 0 fastest; extents come in hidden parameters.
+    Linear,
+}
+
+/// What layout assignment did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LayoutStats {
+    /// `ConvertLayout` instructions left.
+    pub conversions: u32,
+    /// Those of them that go through shared memory.
+    pub through_shared: u32,
+}
+
+/// A compiled kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PtxArtifact {
+    /// PTX text with one entry.
+    pub ptx: String,
+    /// The entry's name.
+    pub name: String,
+    /// What it was compiled for.
+    pub target: GpuTarget,
+    /// The entry's parameters, in order.
+    pub params: Vec<PtxParam>,
+    /// How program ids follow from the launch.
+    pub grid: GridMapping,
+    /// Warps of a thread block; the block is one-dimensional, 32 threads each.
+    pub num_warps: u32,
+    /// Dynamic shared memory of a block in bytes.
+    pub shared_bytes: u32,
+    /// The launch must first raise the kernel's limit of dynamic shared memory (it is over 48 KiB).
+    pub needs_shared_opt_in: bool,
+    /// Layout conversions in the kernel.
+    #[serde(skip)]
+    pub layouts: LayoutStats,
+    /// The kernel's assertions. `__assertfail` gets their message, file and line.
+    pub asserts: Vec<AssertInfo>,
+    /// The kernel's prints, by the number in a record of the print buffer (see [`PtxParam::PrintBuffer`]).
+    pub prints: Vec<PrintInfo>,
+    /// LLVM text after optimization, where asked for.
+    pub llvm: Option<String>,
+}
