@@ -6,18 +6,22 @@
 #![deny(missing_docs)]
 
 mod compile;
+mod content;
 mod ice;
 mod launch;
 mod report;
 mod session;
+mod work;
 
 pub use compile::{Artifact, CompileOptions, Compiled, Emit, Stage, Target};
 pub use ice::{Ice, quiet_panics};
+pub use content::kernel_content;
 pub use kiln_codegen::host::{self, HostKernel, HostObject, HostOptions};
 pub use kiln_codegen::nvptx::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
 pub use launch::{launch_diagnostic, many_values_warning};
 pub use report::Report;
 pub use session::{CompileError, FileLoader, Session, SourceFile, add_source, std_source};
+pub use work::Work;
 
 /// What compiled code depends on besides its input: the compiler's version and the fingerprint of its sources.
 pub fn build_id() -> &'static str {

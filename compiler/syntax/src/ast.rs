@@ -134,7 +134,7 @@ pub struct AttrGroup {
     pub span: Span,
 }
 
-/// `value` or `name = value` in an attribute.
+/// `value`, `if value` (which says the same) or `name = value` in an attribute.
 #[derive(Clone, Debug)]
 pub struct AttrArg {
     /// The name, where there is one.

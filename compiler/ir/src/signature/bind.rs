@@ -7,8 +7,10 @@
 mod assume;
 mod dims;
 mod finish;
+mod tuning;
 
 pub use assume::Assumptions;
+pub use tuning::{Candidate, Config, TuningKey};
 
 use super::error::{ArgKind, BindError, BindErrorKind};
 use super::eval::{Env, EvalError};
@@ -179,6 +181,15 @@ impl Env for Binder<'_> {
     }
     fn shared_memory(&self) -> i64 {
         self.options.shared_memory
+    }
+    fn schedule_field(&self, number: u8) -> Option<i64> {
+        let name = *Schedule::FIELDS.get(usize::from(number))?;
+        if let Some((_, values)) = self.options.schedule.iter().find(|(field, _)| field == name) {
+            return values.first().copied().filter(|_| values.len() == 1);
+        }
+        let (_, values) = self.sig.schedule.fields.iter().find(|(field, _)| field == name)?;
+        let [value] = &values[..] else { return None };
+        value.eval_int(self).ok()
     }
 }
 
@@ -477,6 +488,7 @@ impl<'a> Binder<'a> {
                 HostExpr::StrideOf(i, axis) => self.stride_of(*i, *axis).map(|v| (v.to_string(), None)),
                 HostExpr::NumSms => Some((self.options.num_sms.to_string(), None)),
                 HostExpr::SharedMemory => Some((self.options.shared_memory.to_string(), None)),
+                HostExpr::ScheduleField(i) => self.schedule_field(*i).map(|v| (v.to_string(), None)),
                 _ => None,
             };
             if let Some((value, from)) = bound {
@@ -505,6 +517,9 @@ impl<'a> Binder<'a> {
             }
             EvalError::UnknownType(i) => {
                 BindErrorKind::Undetermined { what: "type", name: self.sig.type_params[i as usize].name.clone() }
+            }
+            EvalError::UnknownField(i) => {
+                BindErrorKind::Undetermined { what: "schedule field", name: Schedule::FIELDS[usize::from(i)].to_owned() }
             }
             EvalError::Absent(i) => BindErrorKind::Absent { text, name: self.sig.params[i as usize].name.clone() },
             EvalError::Overflow => BindErrorKind::TooBig { what: format!("`{text}`"), because: self.because(expr) },

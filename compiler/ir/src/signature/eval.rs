@@ -2,12 +2,15 @@
 //!
 //! Integers are checked: a launch whose sizes do not fit in 64 bits is an error, never a wrapped number.
 
+use serde::{Deserialize, Serialize};
+
 use super::expr::{HostExpr, HostFn};
-use super::{KernelSignature, Number};
+use super::{KernelSignature, Number, Schedule};
 use crate::ops::{BinaryOp, CmpOp};
 
 /// The value of a host expression; a bool is 0 or 1.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
 #[allow(missing_docs)]
 pub enum HostValue {
     Int(i64),
@@ -51,6 +54,8 @@ pub enum EvalError {
     UnknownType(u32),
     /// Parameter number `0` is absent.
     Absent(u32),
+    /// Schedule field number `0` has no value.
+    UnknownField(u8),
     /// The value does not fit in 64 bits.
     Overflow,
     /// An operator met an operand it does not take: the signature is wrong.
@@ -77,6 +82,8 @@ pub trait Env {
     fn num_sms(&self) -> i64;
     /// Bytes of shared memory a CTA can have.
     fn shared_memory(&self) -> i64;
+    /// Field of `Schedule::FIELDS`, if it has one value.
+    fn schedule_field(&self, number: u8) -> Option<i64>;
 }
 
 type Result<T> = std::result::Result<T, EvalError>;
@@ -106,6 +113,7 @@ impl HostExpr {
             HostExpr::BitsOf(i) => Int(i64::from(env.bits_of(*i).ok_or(EvalError::UnknownType(*i))?)),
             HostExpr::NumSms => Int(env.num_sms()),
             HostExpr::SharedMemory => Int(env.shared_memory()),
+            HostExpr::ScheduleField(i) => Int(env.schedule_field(*i).ok_or(EvalError::UnknownField(*i))?),
             HostExpr::Neg(a) => match a.eval(env)? {
                 Int(v) => Int(v.checked_neg().ok_or(EvalError::Overflow)?),
                 Float(v) => Float(-v),
@@ -181,6 +189,7 @@ impl HostExpr {
             HostExpr::BitsOf(i) => format!("{}::BITS", sig.type_params.get(*i as usize).map_or("?", |t| t.name.as_str())),
             HostExpr::NumSms => "num_sms()".to_owned(),
             HostExpr::SharedMemory => "smem".to_owned(),
+            HostExpr::ScheduleField(i) => Schedule::FIELDS.get(usize::from(*i)).map_or("?", |f| f).to_owned(),
             HostExpr::Neg(a) => format!("-{}", a.text_in(sig, 10)),
             HostExpr::Not(a) => format!("!{}", a.text_in(sig, 10)),
             HostExpr::Binary(op, a, b) => {

@@ -44,6 +44,8 @@ pub enum HostExpr {
     NumSms,
     /// Shared memory a CTA can have on the device, in bytes (`smem` in tuning conditions).
     SharedMemory,
+    /// Field number `0` of `Schedule::FIELDS`, as the launch sets it; in tuning conditions alone.
+    ScheduleField(u8),
     /// Arithmetic negation.
     Neg(Box<HostExpr>),
     /// Logical not.

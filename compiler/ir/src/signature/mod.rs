@@ -10,7 +10,7 @@ mod overlap;
 mod scalar;
 mod schedule;
 
-pub use bind::{ArgDesc, Assumptions, Bound, Inferred, LaunchOptions, TensorDesc};
+pub use bind::{ArgDesc, Assumptions, Bound, Candidate, Config, Inferred, LaunchOptions, TensorDesc, TuningKey};
 pub use error::{ArgKind, BindError, BindErrorKind};
 pub use eval::{Env, EvalError, HostValue};
 pub use expr::{HostExpr, HostFn};

@@ -8,11 +8,11 @@ use kiln_syntax::codes;
 use kiln_syntax::diagnostic::Diagnostic;
 
 use super::Build;
-use super::host::HostType;
+use super::host::{Host, HostType};
 use crate::names::closest;
 
-/// Fields of a schedule and whether they are flags.
-const FIELDS: [(&str, bool); 9] = [
+/// Fields of a schedule and whether they are flags; the same as `Schedule::FIELDS`, in its order.
+pub(super) const FIELDS: [(&str, bool); 9] = [
     ("warps", false),
     ("stages", false),
     ("group", false),
@@ -182,7 +182,9 @@ impl<'p> Build<'p> {
 
     fn tune_arg(&mut self, arg: &'p AttrArg, space: &mut TuneSpace, key: &mut Vec<HostExpr>) {
         let Some(name) = &arg.name else {
-            if let Some(condition) = self.host(&arg.value, HostType::Bool, "a condition of `#[tune]`") {
+            let mut host =
+                Host::new(self.modules, self.id, self.kernel, &self.kinds, &self.dims, &mut self.diagnostics).with_fields();
+            if let Some(condition) = host.expr_of(&arg.value, HostType::Bool, "a condition of `#[tune]`") {
                 space.condition = Some(match space.condition.take() {
                     Some(first) => HostExpr::And(first.into(), condition.into()),
                     None => condition,
@@ -231,5 +233,17 @@ impl<'p> Build<'p> {
         let values: Vec<HostExpr> =
             list.iter().filter_map(|e| self.host(e, want, &format!("a value of `{}`", name.name))).collect();
         space.axes.push(TuneAxis { name: name.name.to_string(), values });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `HostExpr::ScheduleField` counts in both.
+    #[test]
+    fn fields_are_those_of_schedules() {
+        let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, kiln_ir::signature::Schedule::FIELDS);
     }
 }

@@ -52,6 +52,8 @@ pub struct Host<'a, 'p> {
     kinds: &'a [GenericKind],
     dims: &'a [&'p Ident],
     diagnostics: &'a mut Diagnostics,
+    /// Schedule fields have values here: conditions of `#[tune]`.
+    fields: bool,
 }
 
 type Typed = (HostExpr, HostType);
@@ -66,7 +68,12 @@ impl<'a, 'p> Host<'a, 'p> {
         dims: &'a [&'p Ident],
         diagnostics: &'a mut Diagnostics,
     ) -> Self {
-        Host { modules, id, kernel, kinds, dims, diagnostics }
+        Host { modules, id, kernel, kinds, dims, diagnostics, fields: false }
+    }
+
+    /// The translator of a condition of `#[tune]`, which knows the schedule's fields.
+    pub fn with_fields(self) -> Self {
+        Host { fields: true, ..self }
     }
 
     /// The expression, which must be of a type. `what` names what it is for.
@@ -268,6 +275,10 @@ impl<'a, 'p> Host<'a, 'p> {
                 "nan" => return Some((HostExpr::Float(f64::NAN), HostType::Float)),
                 "smem" => return Some((HostExpr::SharedMemory, HostType::Int)),
                 _ => {}
+            }
+            if let Some(n) = super::attrs::FIELDS.iter().position(|(field, _)| self.fields && *field == name.as_ref()) {
+                let ty = if super::attrs::FIELDS[n].1 { HostType::Bool } else { HostType::Int };
+                return Some((HostExpr::ScheduleField(n as u8), ty));
             }
         }
         self.constant(path)

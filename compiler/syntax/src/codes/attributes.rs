@@ -21,7 +21,7 @@ kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {
 ```
 "#;
     BAD_ATTRIBUTE = "K0701", "a malformed attribute", r#"
-`#[schedule(warps = 4, persistent)]` is a list of fields; `#[tune(BM = [64, 128], warps = [4, 8], key = [M, N])]` gives a list of values for each name, with `;` between spaces, and conditions alone.
+`#[schedule(warps = 4, persistent)]` is a list of fields; `#[tune(BM = [64, 128], warps = [4, 8], key = [M, N])]` gives a list of values for each name, with `;` between spaces, and conditions behind `if`, which know the schedule's fields and `smem`: `if stages * (BM + BN) * BK * 2 <= smem`.
 
 ```kiln,error
 #[tune(warps = 4)]
