@@ -5,7 +5,6 @@
 
 mod commands;
 mod data;
-mod occupancy;
 mod opts;
 mod suggest;
 mod tools;
@@ -24,6 +23,8 @@ fn main() -> ExitCode {
         opts::Command::Build(o) => commands::build::run(&o, &ui),
         opts::Command::Run(o) => commands::run::run(&o, &ui),
         opts::Command::Emu(o) => commands::emu::run(&o, &ui),
+        opts::Command::Tune(o) => commands::tune::run(&o, &ui),
+        opts::Command::Bench(o) => commands::bench::run(&o, &ui),
         opts::Command::Fmt(o) => commands::fmt::run(&o, &ui),
         opts::Command::Explain(o) => commands::explain::run(&o, &ui),
         opts::Command::Cache(o) => commands::cache::run(&o, &ui),

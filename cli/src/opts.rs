@@ -16,7 +16,8 @@ Environment:
   KILN_DEVICE        device that kernels run on: cpu, cpu:checked, cuda, cuda:1, emulator, emulator:sm_80,random=3
   KILN_NUM_THREADS   worker threads of the CPU
   KILN_CACHE_DIR     directory of the compilation cache, or `off`
-  KILN_CACHE_SIZE    its bound, such as 500M (2G unless told)";
+  KILN_CACHE_SIZE    its bound, such as 500M (2G unless told)
+  KILN_TUNE_DIR      directory of tuning results, or `off` (`tune` in the cache's directory unless told)";
 
 /// Compiler and runner for Kiln, a tile language for GPU kernels.
 #[derive(Debug, Parser)]
@@ -100,6 +101,45 @@ Examples:
   kiln run matmul.kiln --kernel matmul --arg 'a=rand(512,256)' --arg 'b=rand(256,512)' --out c --const BM=64 \\
            --repeat 50 --flops 2*M*N*K")]
     Run(RunOptions),
+    /// Find the fastest configuration of a kernel's #[tune] space, and keep it for launches
+    #[command(after_help = "\
+Every configuration that is looked at is compiled, run, compared with the result of the kernel's own defaults, and timed with
+cold second-level caches until its median is known well enough. Results are kept, one record a configuration, and launches of
+the kernel take the fastest for their device, types and key (`key = [..]` of #[tune]), else that of the nearest key. What is
+recorded is not measured again: a sweep that was interrupted goes on where it was. On the emulator the figures are
+predictions of the cost model, which order configurations on a machine that has no GPU.
+
+Sizes:
+  M=512,N=1024,K=64            named dimensions of the kernel; tensors without --arg are made with random contents
+  1024                         every dimension
+  256..2048                    powers of two: 256, 512, 1024, 2048
+  512;1024;M=1,N=4096,K=4096   several sets, one sweep each
+
+Strategies:
+  guided       a share of the space (--share): what the cost model likes, then what the measured times speak for
+  halving      all of it at a glance, the better third longer, and so on
+  exhaustive   all of it, closely
+
+Records are one JSON object a line. `kiln tune export -o matmul.tune.jsonl` beside matmul.kiln gives the winners to
+everybody who has the file. Parts of a large space run anywhere (`--shard 2/8`) and are put together by `kiln tune merge`.
+
+Examples:
+  kiln tune matmul.kiln --sizes 512;1024 --html matmul.html
+  kiln tune softmax.kiln --kernel softmax_wide --sizes M=512,N=4096..65536 --type T=f16 --strategy exhaustive
+  kiln tune matmul.kiln --sizes 128 --device emulator:sm_90a,unchecked
+  kiln tune matmul.kiln --sizes 1024 --shard 1/4 --store part1
+  kiln tune merge part1 part2 part3 part4 -o matmul.tune.jsonl
+  kiln tune list")]
+    Tune(Box<TuneOptions>),
+    /// Time a kernel as programs launch it, with the configuration that sweeps have found
+    #[command(after_help = "\
+Sizes and arguments are written as for `kiln tune`. The median and half its 95 % interval are shown, with cold second-level
+caches unless --no-flush.
+
+Examples:
+  kiln bench matmul.kiln --sizes 256..2048
+  kiln bench softmax.kiln --sizes M=4096,N=1024 --type T=f16 --untuned")]
+    Bench(Box<BenchOptions>),
     /// Format kernel files
     #[command(after_help = "\
 Examples:
@@ -167,7 +207,7 @@ pub struct CheckOptions {
 }
 
 /// Which kernel, and what it is specialized for.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct KernelOptions {
     /// Kernel file
     #[arg(value_name = "FILE")]
@@ -285,6 +325,137 @@ pub struct RunOptions {
     /// Compile anew, and keep nothing
     #[arg(long)]
     pub no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct TuneOptions {
+    #[command(subcommand)]
+    pub action: Option<RecordsAction>,
+    #[command(flatten)]
+    pub sweep: Option<SweepOptions>,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepOptions {
+    #[command(flatten)]
+    pub kernel: KernelOptions,
+    /// Sizes to tune for, see below
+    #[arg(long, value_name = "SIZES")]
+    pub sizes: Option<String>,
+    /// Which configurations are looked at
+    #[arg(long, value_name = "STRATEGY", default_value = "guided")]
+    pub strategy: StrategyKind,
+    /// Share of the space that the guided strategy looks at
+    #[arg(long, value_name = "X", default_value_t = 0.15)]
+    pub share: f64,
+    /// Half the width of a median's 95 % interval, relative to it, that is good enough
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    pub precision: f64,
+    /// Longest measurement of one configuration, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Allowed difference to the defaults' result, relative to elements and to their root mean square (by type unless told)
+    #[arg(long, value_name = "X")]
+    pub tolerance: Option<f64>,
+    /// Do one part of the space: `2/8` is the second of eight
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+    /// Directory of records (KILN_TUNE_DIR, else beside the cache)
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Measure again what is recorded
+    #[arg(long)]
+    pub fresh: bool,
+    /// Leave caches warm between runs
+    #[arg(long)]
+    pub no_flush: bool,
+    /// Configurations to show
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub top: usize,
+    /// Write every figure as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a line a configuration as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write a web page with plots, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Others' times for the report: [{"name": "numpy", "dims": {"M": 512}, "seconds": 0.001}]
+    #[arg(long, value_name = "FILE")]
+    pub peers: Option<PathBuf>,
+    /// Device: cpu, cuda, cuda:1, emulator, emulator:sm_80,unchecked (KILN_DEVICE, else the best)
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StrategyKind {
+    /// All of the space, closely
+    Exhaustive,
+    /// All of it at a glance, the better third longer, and so on
+    Halving,
+    /// A share of it, by the cost model and what is measured
+    Guided,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecordsAction {
+    /// Show what is known: kernels, keys, winners
+    List {
+        /// Directory of records
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
+    },
+    /// Put records together; of two for the same configuration the later stays
+    Merge {
+        /// Files of records, or directories of such files
+        #[arg(required = true, value_name = "FILE")]
+        inputs: Vec<PathBuf>,
+        /// File to write, or directory to add to (standard output unless told)
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write the winners of every key, to check in or to send
+    Export {
+        /// Only this kernel's
+        #[arg(short, long, value_name = "NAME")]
+        kernel: Option<String>,
+        /// Every record instead of the winners
+        #[arg(long)]
+        all: bool,
+        /// Directory of records
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
+        /// File to write (standard output unless told)
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct BenchOptions {
+    #[command(flatten)]
+    pub kernel: KernelOptions,
+    /// Sizes to time, as for `kiln tune`
+    #[arg(long, value_name = "SIZES")]
+    pub sizes: Option<String>,
+    /// Half the width of a median's 95 % interval, relative to it, that is good enough
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    pub precision: f64,
+    /// Longest measurement, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub seconds: f64,
+    /// The kernel's own defaults, whatever sweeps have found
+    #[arg(long)]
+    pub untuned: bool,
+    /// Leave caches warm between runs
+    #[arg(long)]
+    pub no_flush: bool,
+    /// Device: cpu, cuda, cuda:1, emulator (KILN_DEVICE, else the best)
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -105,23 +105,26 @@ const TOUCH_AFTER: Duration = Duration::from_secs(3600);
 /// Temporary files older than this belong to processes that died.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
+/// Where the user's cache is: `KILN_CACHE_DIR` (which may be `off`), else `kiln` in the system's cache directory. None where there is no home.
+pub(crate) fn default_dir() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let system = || {
+        let home = || set("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }));
+        set("XDG_CACHE_HOME").or_else(home).map(|dir| dir.join("kiln"))
+    };
+    set("KILN_CACHE_DIR").or_else(system)
+}
+
 impl DiskCache {
     /// The user's cache: `KILN_CACHE_DIR`, else `kiln` in the system's cache directory. None where `KILN_CACHE_DIR` is `off`.
     ///
     /// # Errors
     /// See [`CacheError`].
     pub fn open_default() -> Result<Option<DiskCache>, CacheError> {
-        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let dir = match set("KILN_CACHE_DIR") {
-            Some(dir) if dir == Path::new("off") => return Ok(None),
-            Some(dir) => dir,
-            None => set("XDG_CACHE_HOME")
-                .or_else(|| {
-                    set("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }))
-                })
-                .ok_or(CacheError::NoPlace)?
-                .join("kiln"),
-        };
+        let dir = default_dir().ok_or(CacheError::NoPlace)?;
+        if dir == Path::new("off") {
+            return Ok(None);
+        }
         let max_bytes = match std::env::var("KILN_CACHE_SIZE") {
             Ok(text) => parse_size(&text).ok_or(CacheError::BadSize(text))?,
             Err(_) => DEFAULT_MAX_BYTES,

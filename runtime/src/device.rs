@@ -150,6 +150,18 @@ impl Device {
         }
     }
 
+    /// What tuning results are remembered by: the processor or GPU, not its number.
+    pub fn tuning_name(&self) -> String {
+        match &self.0 {
+            Kind::Cpu(pool) | Kind::Checked(pool) => {
+                let threads = pool.threads();
+                format!("cpu {} ({threads} thread{})", processor_name(), if threads == 1 { "" } else { "s" })
+            }
+            Kind::Emulator(options) => format!("emulator:{}", options.target.name()),
+            Kind::Cuda(info) => format!("cuda {}", info.name),
+        }
+    }
+
     /// What `num_sms()` is: worker threads, or multiprocessors.
     pub fn num_sms(&self) -> i64 {
         match &self.0 {
@@ -217,6 +229,13 @@ impl Device {
             Kind::Cpu(_) | Kind::Checked(_) | Kind::Cuda(_) => 0,
         }
     }
+}
+
+/// The processor's name as the system has it, else its architecture.
+fn processor_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
 /// Number of GPUs, or why the driver cannot be used.

@@ -6,9 +6,11 @@
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use kiln_compiler::Report;
+use kiln_compiler::{Report, Work};
 use kiln_ir::ScalarType;
-use kiln_ir::signature::{HostExpr, Inferred, KernelSignature, LaunchOptions, Number, ParamKind};
+use kiln_ir::signature::{
+    ArgDesc, BindError, Config, HostExpr, Inferred, KernelSignature, LaunchOptions, Number, ParamKind, TuningKey,
+};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -20,6 +22,7 @@ use crate::error::Error;
 use crate::plan::{Holds, LaunchKey, Plan};
 use crate::program::Program;
 use crate::tensor::AnyTensor;
+use crate::tuned::{self, Choice, Key, Subject, Tuning};
 
 /// A kernel with values for its constants, types, functions and schedule. Cloning is cheap; clones share what they have compiled.
 #[derive(Clone, Debug)]
@@ -67,6 +70,11 @@ impl Launched {
         self.plan.warnings.as_ref()
     }
 
+    /// The configuration that was taken from a sweep's results; None where the launch gave everything, or nothing is known.
+    pub fn tuned(&self) -> Option<&Choice> {
+        self.plan.tuned.as_ref()
+    }
+
     /// The code that ran.
     pub fn compiled(&self) -> &CompiledKernel {
         &self.plan.compiled
@@ -90,6 +98,7 @@ impl Kernel {
         };
         signature.grid.iter().for_each(&mut see);
         signature.requires.iter().for_each(|r| see(&r.expr));
+        signature.tune_key.iter().for_each(&mut see);
         signature.const_params.iter().filter_map(|c| c.default.as_ref()).for_each(&mut see);
         signature.schedule.fields.iter().flat_map(|(_, e)| e).for_each(&mut see);
         for param in &signature.params {
@@ -133,6 +142,12 @@ impl Kernel {
     #[must_use]
     pub fn schedule(&self, field: &str, values: &[i64]) -> Kernel {
         self.changed(|o| put(&mut o.schedule, field, values.to_vec()))
+    }
+
+    /// The kernel with a configuration of its tuning space.
+    #[must_use]
+    pub fn configured(&self, config: &Config) -> Kernel {
+        self.changed(|o| *o = config.apply(&self.signature, o))
     }
 
     /// Begins a launch.
@@ -311,13 +326,14 @@ impl<'a> Launch<'a> {
     fn plan(&self, args: &[Arg<'a>], key: &LaunchKey) -> Result<Arc<Plan>, Error> {
         let kernel = self.kernel;
         let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
-        let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
-        let compiled =
-            kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?, self.device.is_checked())?;
-        let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
-        let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
-        plan.warnings = warnings;
-        let plan = Arc::new(plan);
+        let options = self.options();
+        // A configuration that cannot be launched here, found for other sizes, gives way to the next, and at last to the defaults.
+        let tuned = self.choices(&descs, &options).into_iter().find_map(|choice| {
+            let mut plan = self.make_plan(&descs, &choice.config.apply(&kernel.signature, &options)).ok()?;
+            plan.tuned = Some(choice);
+            Some(plan)
+        });
+        let plan = Arc::new(tuned.map_or_else(|| self.make_plan(&descs, &options), Ok)?);
         let _writer = kernel.plans.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut table = FxHashMap::clone(&kernel.plans.table.load());
         if table.len() >= MAX_PLANS {
@@ -326,6 +342,72 @@ impl<'a> Launch<'a> {
         table.insert(key.words().into(), plan.clone());
         kernel.plans.table.store(Arc::new(table));
         Ok(plan)
+    }
+
+    fn make_plan(&self, descs: &[ArgDesc<'_>], options: &LaunchOptions) -> Result<Plan, Error> {
+        let kernel = self.kernel;
+        let bound = kernel.signature.bind(descs, options).map_err(|e| kernel.program.launch_error(*e))?;
+        let compiled =
+            kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?, self.device.is_checked())?;
+        let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
+        let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
+        plan.warnings = warnings;
+        Ok(plan)
+    }
+
+    /// Configurations from sweeps' results.
+    fn choices(&self, descs: &[ArgDesc<'_>], options: &LaunchOptions) -> Vec<Choice> {
+        let kernel = self.kernel;
+        if kernel.signature.tune.is_empty() || !kernel.program.takes_tuned() {
+            return vec![];
+        }
+        let tuned = kernel.program.tuned(&kernel.signature.name);
+        if tuned.records.is_empty() {
+            return vec![];
+        }
+        // Arguments that do not agree are the launch's own error.
+        let Ok(found) = kernel.signature.tuning_key(descs, options) else { return vec![] };
+        let subject = self.subject(descs, options, &found, &tuned.content);
+        let key = Key(found.key.into_iter().collect());
+        tuned::choices(&tuned.records, &subject, &key, &kernel.signature, options)
+    }
+
+    fn subject(&self, descs: &[ArgDesc<'_>], options: &LaunchOptions, found: &TuningKey, content: &str) -> Subject {
+        let signature = &self.kernel.signature;
+        let absent = signature.params.iter().zip(descs).filter(|(p, desc)| p.optional && matches!(desc, ArgDesc::Absent));
+        tuned::subject(signature, options, found, absent.map(|(p, _)| p.name.clone()), self.device.tuning_name(), content)
+    }
+
+    /// What a sweep has to know of this launch: every configuration of the kernel's `#[tune]`, and what results are remembered by.
+    ///
+    /// # Errors
+    /// As [`Launch::run`], up to compilation.
+    pub fn tuning(mut self) -> Result<Tuning, Error> {
+        let args = self.complete()?;
+        let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
+        let options = self.options();
+        let program = &self.kernel.program;
+        let fails = |e: Box<BindError>| program.launch_error(*e);
+        let signature = &self.kernel.signature;
+        let found = signature.tuning_key(&descs, &options).map_err(fails)?;
+        Ok(Tuning {
+            subject: self.subject(&descs, &options, &found, &program.tuned(&signature.name).content),
+            candidates: signature.candidates(&descs, &options).map_err(fails)?,
+            dims: found.dims.into_iter().collect(),
+            key: Key(found.key.into_iter().collect()),
+        })
+    }
+
+    /// Counts what the launch does, without compiling or running it.
+    ///
+    /// # Errors
+    /// As [`Launch::run`], up to compilation.
+    pub fn work(mut self) -> Result<Work, Error> {
+        let args = self.complete()?;
+        let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();
+        let kernel = self.kernel;
+        let bound = kernel.signature.bind(&descs, &self.options()).map_err(|e| kernel.program.launch_error(*e))?;
+        kernel.program.work(&kernel.signature.name, &bound, &descs, self.device.num_sms())
     }
 
     /// The error that binding gives, for a launch whose plan was known: bound again for its words.

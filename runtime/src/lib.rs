@@ -30,6 +30,7 @@ pub mod pool;
 mod program;
 pub mod storage;
 pub mod tensor;
+pub mod tuned;
 
 pub use args::{Arg, IntoArg};
 pub use compiled::{CompiledKernel, Origin};
@@ -41,6 +42,6 @@ pub use kernel::{Kernel, Launch, Launched, OwnedArg};
 pub use kiln_compiler as compiler;
 pub use kiln_emulator as emulator;
 pub use kiln_ir::ScalarType;
-pub use kiln_ir::signature::Number;
+pub use kiln_ir::signature::{Config, HostValue, KernelSignature, Number};
 pub use program::{Program, ProgramOptions};
 pub use tensor::{AnyTensor, Tensor};

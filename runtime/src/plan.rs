@@ -11,6 +11,7 @@ use crate::args::Arg;
 use crate::compiled::CompiledKernel;
 use crate::error::{Error, TensorError};
 use crate::storage::Storage;
+use crate::tuned::Choice;
 
 /// Everything about a launch that decides what is compiled and how far the grid reaches, as words. Two launches with equal keys have the same plan.
 pub(crate) struct LaunchKey(SmallVec<[u64; 80]>);
@@ -105,6 +106,8 @@ pub(crate) struct Plan {
     apart: Vec<(u16, u16)>,
     /// What the launch that made this plan gave reason to warn of.
     pub warnings: Option<Report>,
+    /// The configuration that was taken from a sweep's results.
+    pub tuned: Option<Choice>,
 }
 
 impl Plan {
@@ -153,6 +156,7 @@ impl Plan {
             pointer_is_mut,
             apart,
             warnings: None,
+            tuned: None,
         })
     }
 

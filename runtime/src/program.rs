@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use kiln_compiler::{Artifact, CompileError, CompileOptions, Report, Session, SourceFile, Stage, Target};
-use kiln_ir::signature::{BindError, KernelSignature, Specialization};
+use kiln_compiler::{Artifact, CompileError, CompileOptions, Report, Session, SourceFile, Stage, Target, Work};
+use kiln_ir::signature::{ArgDesc, BindError, Bound, KernelSignature, Specialization};
 use kiln_syntax::diagnostic::Diagnostics;
 use kiln_syntax::source::SourceMap;
 use rustc_hash::FxHashMap;
@@ -18,6 +18,7 @@ use crate::cache::{DiskCache, Key};
 use crate::compiled::{Code, CompiledKernel, Origin};
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::tuned::{Loaded, Record, TuneStore};
 
 /// A kernel file with everything it uses. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -30,20 +31,23 @@ pub struct ProgramOptions {
     pub cache: Option<Arc<DiskCache>>,
     /// LLVM's effort, 0 to 3.
     pub opt_level: u8,
+    /// Results of sweeps that launches take their configuration from; None for none.
+    pub tuned: Option<TuneStore>,
 }
 
 impl ProgramOptions {
-    /// The user's cache (see [`DiskCache::open_default`]) and full effort.
+    /// The user's cache (see [`DiskCache::open_default`]), the user's tuning results (see [`TuneStore::open_default`]) and full effort.
     ///
     /// # Errors
     /// Where the cache's directory is unsafe to use.
     pub fn from_env() -> Result<ProgramOptions, Error> {
-        Ok(ProgramOptions { cache: default_cache()?, ..ProgramOptions::without_cache() })
+        let tuned = TuneStore::open_default().map_err(|e| Error::Cache(e.to_string()))?;
+        Ok(ProgramOptions { cache: default_cache()?, tuned, ..ProgramOptions::without_cache() })
     }
 
-    /// No disk cache.
+    /// No disk cache and no tuning results.
     pub fn without_cache() -> ProgramOptions {
-        ProgramOptions { cache: None, opt_level: CompileOptions::new(Target::Host).opt_level }
+        ProgramOptions { cache: None, opt_level: CompileOptions::new(Target::Host).opt_level, tuned: None }
     }
 }
 
@@ -71,6 +75,16 @@ pub(crate) struct Inner {
     /// The values that each constant of each kernel was taken from dimensions with.
     taken: Mutex<FxHashMap<(String, usize), BTreeSet<i64>>>,
     options: ProgramOptions,
+    /// Fingerprints and tuning records of kernels that were launched.
+    tuned: Mutex<FxHashMap<String, Arc<Tuned>>>,
+}
+
+/// A kernel's code as tuning knows it, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Tuned {
+    /// Fingerprint, in hexadecimal.
+    pub content: String,
+    pub records: Vec<Record>,
 }
 
 /// So many values of one constant are no accident: the kernel is compiled again for every one.
@@ -156,6 +170,7 @@ impl Program {
             compiled: Mutex::default(),
             taken: Mutex::default(),
             options,
+            tuned: Mutex::default(),
         }))
     }
 
@@ -196,6 +211,36 @@ impl Program {
             }
         }
         (!diagnostics.is_empty()).then(|| Report { diagnostics, sources: self.sources() })
+    }
+
+    /// Whether launches take configurations from sweeps' results.
+    pub(crate) fn takes_tuned(&self) -> bool {
+        self.0.options.tuned.is_some()
+    }
+
+    /// What sweeps found out about a kernel: the records beside its file (`matmul.tune.jsonl`) and those of the store, read once a program.
+    pub(crate) fn tuned(&self, kernel: &str) -> Arc<Tuned> {
+        let mut table = self.0.tuned.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = table.get(kernel) {
+            return known.clone();
+        }
+        let fingerprint = kiln_compiler::kernel_content(&self.0.files, kernel);
+        let content = blake3::Hash::from_bytes(fingerprint).to_hex()[..16].to_owned();
+        let mut loaded = Loaded::default();
+        if let Some(store) = &self.0.options.tuned {
+            // Records that cannot be read are a slow launch, not a failed one.
+            let beside = Path::new(&self.0.files[0].name).with_extension("tune.jsonl");
+            loaded = Loaded::read(&beside).unwrap_or_default().merge(store.load(kernel).unwrap_or_default());
+        }
+        loaded.records.retain(|r| r.subject.kernel == kernel && r.subject.content == content);
+        let tuned = Arc::new(Tuned { content, records: loaded.records });
+        table.insert(kernel.to_owned(), tuned.clone());
+        tuned
+    }
+
+    /// Counts what a launch does.
+    pub(crate) fn work(&self, kernel: &str, bound: &Bound, args: &[ArgDesc<'_>], num_sms: i64) -> Result<Work, Error> {
+        Ok(self.session()?.work(kernel, bound, args, num_sms)?)
     }
 
     /// The program's texts, numbered as places in its signatures are.

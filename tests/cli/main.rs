@@ -4,6 +4,7 @@ mod bad_run;
 mod commands;
 mod emu;
 mod runs;
+mod tune;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

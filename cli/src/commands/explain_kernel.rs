@@ -12,9 +12,9 @@ use kiln::emulator::{Count, Counters};
 use kiln::{Device, EmulatorOptions, Program, ProgramOptions};
 use kiln_compiler::PtxArtifact;
 use kiln_ir::signature::KernelSignature;
+use kiln_tune::occupancy::occupancy;
 
 use super::{run, select};
-use crate::occupancy::occupancy;
 use crate::opts::ExplainOptions;
 use crate::tools::{self, Assembled};
 use crate::ui::Ui;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod bench;
 pub mod build;
 pub mod cache;
 pub mod check;
@@ -11,3 +12,4 @@ pub mod fmt;
 pub mod new;
 pub mod run;
 pub mod select;
+pub mod tune;

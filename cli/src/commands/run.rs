@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kiln::{AnyTensor, Device, Kernel, Launched, Origin, OwnedArg, Program, ProgramOptions};
 use kiln_ir::signature::KernelSignature;
+use kiln_tune::compare::{Comparison, Tolerance, compare};
 
 use super::select;
-use crate::data::compare::{Comparison, Tolerance, compare};
 use crate::data::spec::ArgSpec;
 use crate::data::{files, flops, generate};
 use crate::opts::{KernelOptions, RunOptions};
@@ -243,8 +243,11 @@ impl Outputs {
             let reference = files::read(file, None, name).with_context(|| format!("reference of `{name}`"))?;
             let ty = tensor.scalar_type().context("pointers cannot be compared")?;
             let usual = Tolerance::of(ty);
-            let tolerance =
-                Tolerance { relative: options.rtol.unwrap_or(usual.relative), absolute: options.atol.unwrap_or(usual.absolute) };
+            let tolerance = Tolerance {
+                relative: options.rtol.unwrap_or(usual.relative),
+                absolute: options.atol.unwrap_or(usual.absolute),
+                ..usual
+            };
             let found = compare(tensor, &reference, tolerance).with_context(|| format!("`{name}` and `{}`", file.display()))?;
             right &= say_comparison(ui, name, file, tolerance, &found);
         }

@@ -1,6 +1,5 @@
 //! Arguments of `kiln run` and `kiln build`: how they are written, made, read, written back and compared.
 
-pub mod compare;
 pub mod files;
 pub mod flops;
 pub mod generate;

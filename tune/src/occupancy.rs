@@ -1,6 +1,6 @@
 //! How many blocks of a kernel fit on a multiprocessor (CUDA programming guide, "Technical Specifications per Compute Capability").
 
-use kiln_compiler::GpuTarget;
+use kiln::compiler::GpuTarget;
 
 /// What one multiprocessor has.
 struct Room {

@@ -1,17 +1,26 @@
 //! Comparison of a result with a reference.
 
-use anyhow::{Result, bail};
 use half::{bf16, f16};
 use kiln::AnyTensor;
 use kiln_ir::{ScalarType, float8};
+use thiserror::Error;
 
-/// `|result - reference| <= absolute + relative * |reference|`.
+/// Tensors that cannot be compared: pointers, different shapes, memory in use.
+#[derive(Clone, Debug, Error)]
+#[error("{0}")]
+pub struct Incomparable(String);
+
+type Result<T> = std::result::Result<T, Incomparable>;
+
+/// `|result - reference| <= absolute + relative * |reference| + scale * rms(reference)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Relative part.
     pub relative: f64,
     /// Absolute part.
     pub absolute: f64,
+    /// Part of the root mean square of the reference's finite elements.
+    pub scale: f64,
 }
 
 impl Tolerance {
@@ -26,7 +35,22 @@ impl Tolerance {
             ScalarType::F8E5M2 => (0.125, 1e-2),
             _ => (0.0, 0.0),
         };
-        Tolerance { relative, absolute }
+        Tolerance { relative, absolute, scale: 0.0 }
+    }
+
+    /// What may lie between two schedules of one kernel, which add up in different orders: the rounding of a result, and that of long sums, whose terms can be
+    /// larger than what they cancel to. A wrong tile is off by about the root mean square. Integers are compared exactly.
+    pub fn between_schedules(ty: ScalarType) -> Tolerance {
+        let rounding = match ty {
+            ScalarType::F64 => 1e-12,
+            ScalarType::F32 => 1e-4,
+            ScalarType::F16 => 4e-3,
+            ScalarType::BF16 => 3e-2,
+            ScalarType::F8E4M3 => 0.125,
+            ScalarType::F8E5M2 => 0.25,
+            _ => 0.0,
+        };
+        Tolerance { relative: rounding, absolute: 0.0, scale: rounding }
     }
 }
 
@@ -73,12 +97,14 @@ fn decode(ty: ScalarType, bytes: &[u8]) -> f64 {
 /// Compares element by element. The reference may be of another type (mostly a wider one).
 pub fn compare(result: &AnyTensor, reference: &AnyTensor, tolerance: Tolerance) -> Result<Comparison> {
     let (Some(ty), Some(reference_ty)) = (result.scalar_type(), reference.scalar_type()) else {
-        bail!("pointers cannot be compared")
+        return Err(Incomparable("pointers cannot be compared".to_owned()));
     };
     if result.dims() != reference.dims() {
-        bail!("the result has shape {:?}, the reference {:?}", result.dims(), reference.dims());
+        return Err(Incomparable(format!("the result has shape {:?}, the reference {:?}", result.dims(), reference.dims())));
     }
-    let (a, b) = (result.to_bytes()?, reference.to_bytes()?);
+    let bytes = |t: &AnyTensor| t.to_bytes().map_err(|e| Incomparable(e.to_string()));
+    let (a, b) = (bytes(result)?, bytes(reference)?);
+    let spread = if tolerance.scale == 0.0 { 0.0 } else { tolerance.scale * root_mean_square(reference_ty, &b) };
     let same_type = ty == reference_ty;
     let mut found = Comparison { elements: result.len(), wrong: 0, max_absolute: 0.0, max_relative: 0.0, first: None };
     let pairs = a.chunks_exact(ty.bytes() as usize).zip(b.chunks_exact(reference_ty.bytes() as usize));
@@ -93,7 +119,7 @@ pub fn compare(result: &AnyTensor, reference: &AnyTensor, tolerance: Tolerance) 
         let difference = (x - y).abs();
         let right = if ty.is_float() {
             // Infinities are right only where they are equal, which is settled above.
-            difference.is_finite() && difference <= tolerance.absolute + tolerance.relative * y.abs()
+            difference.is_finite() && difference <= tolerance.absolute + tolerance.relative * y.abs() + spread
         } else {
             x == y && !same_type
         };
@@ -107,6 +133,12 @@ pub fn compare(result: &AnyTensor, reference: &AnyTensor, tolerance: Tolerance) 
         }
     }
     Ok(found)
+}
+
+fn root_mean_square(ty: ScalarType, bytes: &[u8]) -> f64 {
+    let finite = || bytes.chunks_exact(ty.bytes() as usize).map(|b| decode(ty, b)).filter(|v| v.is_finite());
+    let (sum, count) = finite().fold((0.0, 0.0f64), |(sum, count), v| (sum + v * v, count + 1.0));
+    (sum / count.max(1.0)).sqrt()
 }
 
 /// The larger; NaN counts as the largest.
@@ -149,6 +181,11 @@ mod tests {
         assert!(found.max_absolute.is_nan());
         assert!(compare(&tensor(&[1.0f32]), &tensor(&[1.0f32, 2.0]), tolerance).is_err());
         // Integers are exact, also where f64 is not.
+        // Other orders of addition are allowed for, other results are not.
+        let between = Tolerance::between_schedules(ScalarType::F32);
+        let reference = tensor(&[10.0f32, -10.0, 1e-6]);
+        assert_eq!(compare(&tensor(&[10.0001f32, -10.0, 5e-4]), &reference, between).unwrap().wrong, 0);
+        assert_eq!(compare(&tensor(&[10.0f32, -10.0, 0.01]), &reference, between).unwrap().wrong, 1);
         let found = compare(&tensor(&[i64::MAX, 3]), &tensor(&[i64::MAX - 1, 3]), Tolerance::of(ScalarType::I64)).unwrap();
         assert_eq!(found.wrong, 1);
         assert_eq!(compare(&tensor(&[3i32]), &tensor(&[3i64]), Tolerance::of(ScalarType::I32)).unwrap().wrong, 0);
