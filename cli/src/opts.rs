@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 const TOP_HELP: &str = "\
 Examples:
@@ -327,13 +327,36 @@ pub struct RunOptions {
     pub no_cache: bool,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct TuneOptions {
-    #[command(subcommand)]
-    pub action: Option<RecordsAction>,
-    #[command(flatten)]
-    pub sweep: Option<SweepOptions>,
+/// A kernel file with what to do, or a command for the records.
+#[derive(Debug)]
+pub enum TuneOptions {
+    Sweep(SweepOptions),
+    Records(RecordsAction),
+}
+
+impl FromArgMatches for TuneOptions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => RecordsAction::from_arg_matches(matches).map(TuneOptions::Records),
+            None => SweepOptions::from_arg_matches(matches).map(TuneOptions::Sweep),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = TuneOptions::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for TuneOptions {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = RecordsAction::augment_subcommands(SweepOptions::augment_args(command));
+        command.subcommand_required(false).args_conflicts_with_subcommands(true).subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        TuneOptions::augment_args(command)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ mod session;
 mod work;
 
 pub use compile::{Artifact, CompileOptions, Compiled, Emit, Stage, Target};
-pub use ice::{Ice, quiet_panics};
 pub use content::kernel_content;
+pub use ice::{Ice, quiet_panics};
 pub use kiln_codegen::host::{self, HostKernel, HostObject, HostOptions};
 pub use kiln_codegen::nvptx::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
 pub use launch::{launch_diagnostic, many_values_warning};

@@ -254,7 +254,9 @@ impl Counter<'_> {
     fn for_loop(&mut self, [lo, hi, step]: [Value; 3], init: &[Value], body: Block, times: f64) {
         let params = self.func.blocks[body].params.clone();
         let bounds = self.int(lo).zip(self.int(hi)).zip(self.int(step));
-        let trips = bounds.map(|((lo, hi), step)| if step <= 0 { (lo, 0, 1) } else { (lo, (hi - lo).max(0).unsigned_abs().div_ceil(step.unsigned_abs()) as i64, step) });
+        let trips = bounds.map(|((lo, hi), step)| {
+            if step <= 0 { (lo, 0, 1) } else { (lo, (hi - lo).max(0).unsigned_abs().div_ceil(step.unsigned_abs()) as i64, step) }
+        });
         for (carried, first) in params.iter().skip(1).zip(init) {
             // Views and numbers that a loop carries change from trip to trip.
             let keeps = matches!(self.known.get(first), Some(Known::View(_)));
@@ -317,10 +319,8 @@ mod tests {
     fn work(source: &str, shapes: &[&[i64]]) -> Work {
         let session = Session::from_source("k.kiln", source).unwrap();
         let signature = session.kernel("k").unwrap();
-        let strides: Vec<Vec<i64>> = shapes
-            .iter()
-            .map(|dims| (0..dims.len()).map(|i| dims[i + 1..].iter().product()).collect())
-            .collect();
+        let strides: Vec<Vec<i64>> =
+            shapes.iter().map(|dims| (0..dims.len()).map(|i| dims[i + 1..].iter().product()).collect()).collect();
         let args: Vec<ArgDesc<'_>> = shapes
             .iter()
             .zip(&strides)

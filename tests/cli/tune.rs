@@ -36,9 +36,24 @@ fn configs(records: &[serde_json::Value]) -> Vec<String> {
 fn a_sweep_is_kept_shown_and_used() {
     let place = place();
     let ran = place.ok(&[
-        "tune", "t.kiln", "--sizes", "N=4096", "--json", "t.json", "--csv", "t.csv", "--html", "t.html", "--seconds", "0.05",
+        "tune",
+        "t.kiln",
+        "--sizes",
+        "N=4096",
+        "--json",
+        "t.json",
+        "--csv",
+        "t.csv",
+        "--html",
+        "t.html",
+        "--seconds",
+        "0.05",
     ]);
-    assert!(ran.out.contains("k N=4096") && ran.out.contains("96 configurations") && ran.out.contains("(defaults)"), "{}", ran.out);
+    assert!(
+        ran.out.contains("k N=4096") && ran.out.contains("96 configurations") && ran.out.contains("(defaults)"),
+        "{}",
+        ran.out
+    );
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(place.path("t.json")).unwrap()).unwrap();
     let size = &report["sizes"][0];
     let trials = size["trials"].as_array().unwrap();
@@ -77,7 +92,8 @@ fn a_sweep_is_kept_shown_and_used() {
     place.ok(&["tune", "export", "-o", "t.tune.jsonl"]);
     assert_eq!(records(&place, "t.tune.jsonl").len(), 1);
     let elsewhere = place.path("elsewhere");
-    let out = place.command(&["bench", "t.kiln", "--sizes", "4096", "--seconds", "0.05"]).env("KILN_TUNE_DIR", elsewhere).output();
+    let out =
+        place.command(&["bench", "t.kiln", "--sizes", "4096", "--seconds", "0.05"]).env("KILN_TUNE_DIR", elsewhere).output();
     assert!(ran_ok(out.unwrap()).contains(" A="));
 }
 
@@ -143,7 +159,20 @@ fn shards_merge_into_the_whole() {
     let place = place();
     for part in ["1/2", "2/2"] {
         let store = format!("part{}", &part[..1]);
-        place.ok(&["tune", "t.kiln", "--sizes", "64", "--strategy", "exhaustive", "--shard", part, "--store", &store, "--seconds", "0.01"]);
+        place.ok(&[
+            "tune",
+            "t.kiln",
+            "--sizes",
+            "64",
+            "--strategy",
+            "exhaustive",
+            "--shard",
+            part,
+            "--store",
+            &store,
+            "--seconds",
+            "0.01",
+        ]);
     }
     place.ok(&["tune", "merge", "part1", "part2/k.jsonl", "-o", "all.jsonl"]);
     let all = configs(&records(&place, "all.jsonl"));
@@ -177,7 +206,7 @@ kernel k<const B: int = 32>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [
 #[test]
 fn bad_input_is_refused() {
     let place = place();
-    place.fails(&["tune"], "kernel file");
+    place.fails(&["tune"], "<FILE>");
     place.fails(&["tune", "k.kiln", "-k", "scale", "--sizes", "64"], "has no `#[tune(..)]`");
     place.fails(&["tune", "t.kiln", "--sizes", "Q=1"], "no dimension `Q`");
     place.fails(&["tune", "t.kiln", "--sizes", "N=0"], "no size");

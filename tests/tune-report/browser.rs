@@ -19,7 +19,8 @@ pub fn find() -> Option<PathBuf> {
 /// The document after its script has run.
 fn rendered(browser: &Path, place: &Place, page: &str) -> Result<String, String> {
     let url = format!("file://{}", place.path(page).display());
-    let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=5000", "--dump-dom"];
+    let flags =
+        ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=5000", "--dump-dom"];
     let profile = format!("--user-data-dir={}", place.path("profile").display());
     let output = place.command(browser).args(flags).arg(profile).arg(url).output().map_err(|e| e.to_string())?;
     let document = text(&output.stdout);
@@ -80,22 +81,32 @@ fn agrees(document: &str, report: &Value) -> Result<(), String> {
         for row in rows {
             let trial: usize = row.split('"').next().and_then(|n| n.parse().ok()).ok_or("a row without a number")?;
             let trial = &trials[trial];
-            for (name, of) in [("median", &trial["timing"]["median"]), ("low", &trial["timing"]["low"]), ("high", &trial["timing"]["high"]), ("model", &trial["predicted"])] {
-                let cell = tags(row, "td", "data-k").into_iter().find(|(tag, _)| attribute(&format!(" {tag}"), "data-k") == Some(name));
+            for (name, of) in [
+                ("median", &trial["timing"]["median"]),
+                ("low", &trial["timing"]["low"]),
+                ("high", &trial["timing"]["high"]),
+                ("model", &trial["predicted"]),
+            ] {
+                let cell =
+                    tags(row, "td", "data-k").into_iter().find(|(tag, _)| attribute(&format!(" {tag}"), "data-k") == Some(name));
                 let (tag, shown_text) = cell.ok_or_else(|| format!("no cell {name}"))?;
                 check(number(tag, "data-v") == of.as_f64(), || format!("{name}: {tag} is not {of}"))?;
                 if let Some(value) = of.as_f64() {
-                    check(shown_text == shown(value), || format!("{name}: `{shown_text}` stands for {value}, not `{}`", shown(value)))?;
+                    check(shown_text == shown(value), || {
+                        format!("{name}: `{shown_text}` stands for {value}, not `{}`", shown(value))
+                    })?;
                 }
             }
             for (name, value) in trial["config"].as_object().ok_or("no config")? {
-                let cell = tags(row, "td", "data-k").into_iter().find(|(tag, _)| attribute(&format!(" {tag}"), "data-k") == Some(name));
+                let cell =
+                    tags(row, "td", "data-k").into_iter().find(|(tag, _)| attribute(&format!(" {tag}"), "data-k") == Some(name));
                 check(cell.is_some_and(|(tag, _)| number(tag, "data-v") == value.as_f64()), || format!("{name} of {trial}"))?;
             }
         }
         let winner = size["winner"].as_u64().ok_or("no winner")? as usize;
         let best = &trials[winner]["timing"]["median"];
-        let card = tags(section, "b", "data-k").into_iter().find(|(tag, _)| tag.contains("data-k=\"median\"")).ok_or("no card")?;
+        let card =
+            tags(section, "b", "data-k").into_iter().find(|(tag, _)| tag.contains("data-k=\"median\"")).ok_or("no card")?;
         check(number(card.0, "data-v") == best.as_f64(), || format!("the winner's time is {best}, not {}", card.0))?;
         // Every cell of the heat map is the least of its configurations.
         let heat = section.split("class=\"heat\"").nth(1).ok_or("no heat map")?.split("</svg>").next().unwrap_or_default();
@@ -105,7 +116,8 @@ fn agrees(document: &str, report: &Value) -> Result<(), String> {
         let (across, down) = (names.first().copied().ok_or("no axes")?, names.get(1).copied().ok_or("one axis")?);
         for (tag, _) in cells {
             let of = |trial: &&Value| {
-                trial["config"][across].as_f64() == number(tag, "data-x") && trial["config"][down].as_f64() == number(tag, "data-y")
+                trial["config"][across].as_f64() == number(tag, "data-x")
+                    && trial["config"][down].as_f64() == number(tag, "data-y")
             };
             let times = trials.iter().filter(of).filter_map(|t| t["timing"]["median"].as_f64());
             let least = times.fold(f64::INFINITY, f64::min);
@@ -123,11 +135,13 @@ fn agrees(document: &str, report: &Value) -> Result<(), String> {
             series.push((peer["name"].as_str().unwrap_or_default().to_owned(), work / peer["seconds"].as_f64().unwrap_or(0.0)));
         }
         for (name, value) in series {
-            let point = tags(plot, "circle", "data-v").into_iter().find(|(tag, _)| {
-                tag.contains(&format!("data-series=\"{name}\"")) && tag.contains(&format!("data-size=\"{n}\""))
-            });
+            let point = tags(plot, "circle", "data-v")
+                .into_iter()
+                .find(|(tag, _)| tag.contains(&format!("data-series=\"{name}\"")) && tag.contains(&format!("data-size=\"{n}\"")));
             let found = point.and_then(|(tag, _)| number(tag, "data-v"));
-            check(found.is_some_and(|v| (v - value).abs() <= 1e-9 * value), || format!("{name}, size {n}: {found:?} is not {value}"))?;
+            check(found.is_some_and(|v| (v - value).abs() <= 1e-9 * value), || {
+                format!("{name}, size {n}: {found:?} is not {value}")
+            })?;
         }
     }
     // Nothing from outside.

@@ -29,7 +29,9 @@ impl Place {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.0.path()).env("KILN_CACHE_DIR", self.path("cache")).env("KILN_NUM_THREADS", "2");
-        ["KILN_DEVICE", "KILN_TUNE_DIR", "NO_COLOR"].into_iter().for_each(|v| drop(command.env_remove(v)));
+        for variable in ["KILN_DEVICE", "KILN_TUNE_DIR", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
         command
     }
 
@@ -58,8 +60,10 @@ fn main() {
             .with_ignored_flag(browser.is_none()),
         {
             let browser = browser.clone();
-            Trial::test("prediction_in_a_browser", move || browser::predicted(&browser.clone().unwrap_or_default()).map_err(Into::into))
-                .with_ignored_flag(browser::find().is_none())
+            Trial::test("prediction_in_a_browser", move || {
+                browser::predicted(&browser.clone().unwrap_or_default()).map_err(Into::into)
+            })
+            .with_ignored_flag(browser::find().is_none())
         },
         Trial::test("ray_shards_survive_a_killed_worker", {
             let ray = ray.clone();

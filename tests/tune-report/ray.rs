@@ -27,7 +27,17 @@ pub fn survives(ray: &Path) -> Result<(), String> {
     // Ray's workers do not run where the driver does: paths are absolute.
     let work = place.path("work");
     let mut command = place.command("python3");
-    command.arg(driver).args(["--shards", "4", "--workers", "2", "--kiln", env!("CARGO_BIN_EXE_kiln"), "--out", "all.jsonl", "--work"]);
+    command.arg(driver).args([
+        "--shards",
+        "4",
+        "--workers",
+        "2",
+        "--kiln",
+        env!("CARGO_BIN_EXE_kiln"),
+        "--out",
+        "all.jsonl",
+        "--work",
+    ]);
     command.arg(&work).arg("--").arg(kernel).args(["--sizes", "4096", "--strategy", "exhaustive", "--seconds", "0.05"]);
     command.env("PYTHONPATH", ray).env("RAY_USAGE_STATS_ENABLED", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|e| e.to_string())?;

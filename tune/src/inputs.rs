@@ -66,7 +66,11 @@ pub fn parse_sizes(text: &str, signature: &KernelSignature) -> Result<Vec<Sizes>
     }
     if let Some(sizes) = all.iter().find(|sizes| names.iter().any(|name| !sizes.contains_key(*name))) {
         let missing: Vec<&str> = names.iter().copied().filter(|name| !sizes.contains_key(*name)).collect();
-        return Err(SizeError(format!("sizes `{text}`: {} is missing (the kernel's dimensions are {})", missing.join(", "), known())));
+        return Err(SizeError(format!(
+            "sizes `{text}`: {} is missing (the kernel's dimensions are {})",
+            missing.join(", "),
+            known()
+        )));
     }
     if all.is_empty() {
         return Err(SizeError(format!("no sizes are given; `{}=1024` is one", names.join("=1024,"))));
@@ -83,7 +87,9 @@ fn dimensions(signature: &KernelSignature) -> Vec<&str> {
 fn values(text: &str) -> Result<Vec<i64>> {
     let number = |text: &str| match text.trim().replace('_', "").parse::<i64>() {
         Ok(value @ 1..) => Ok(value),
-        _ => Err(SizeError(format!("`{text}` is no size: sizes are numbers from 1, or ranges of powers of two such as 256..2048"))),
+        _ => {
+            Err(SizeError(format!("`{text}` is no size: sizes are numbers from 1, or ranges of powers of two such as 256..2048")))
+        }
     };
     let Some((first, last)) = text.split_once("..") else { return Ok(vec![number(text)?]) };
     let (first, last) = (number(first)?, number(last)?);
@@ -201,7 +207,8 @@ mod tests {
         let texts: Vec<String> = found.iter().map(|s| s.values().map(i64::to_string).collect::<Vec<_>>().join(" ")).collect();
         // Names in order: K, M, N.
         assert_eq!(texts, ["3 2 4", "256 256 256", "512 512 512", "1024 1024 1024", "1 1 8", "1 1 16"]);
-        for (bad, says) in [("M=2", "K, N is missing"), ("Q=1", "no dimension `Q`"), ("M=0,K=1,N=1", "no size"), ("", "no sizes")] {
+        for (bad, says) in [("M=2", "K, N is missing"), ("Q=1", "no dimension `Q`"), ("M=0,K=1,N=1", "no size"), ("", "no sizes")]
+        {
             let error = read(bad).unwrap_err().to_string();
             assert!(error.contains(says), "{bad}: {error}");
         }

@@ -20,13 +20,7 @@ pub fn timing(samples: &[f64]) -> Option<Timing> {
     let limit = rough + DISTURBED * spread;
     let kept: Vec<f64> = sorted.iter().copied().filter(|s| sorted.len() < 5 || *s <= limit).collect();
     let (low, high) = interval(&kept);
-    Some(Timing {
-        median: median(&kept)?,
-        low,
-        high,
-        samples: kept.len() as u32,
-        dropped: (sorted.len() - kept.len()) as u32,
-    })
+    Some(Timing { median: median(&kept)?, low, high, samples: kept.len() as u32, dropped: (sorted.len() - kept.len()) as u32 })
 }
 
 /// The middle of sorted samples.

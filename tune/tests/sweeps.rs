@@ -61,13 +61,7 @@ fn numbers(n: i64) -> Vec<OwnedArg> {
     vec![tensor(|i| i as f32), tensor(|_| 0.0)]
 }
 
-fn sweep(
-    kernel: &Kernel,
-    objective: &mut MadeUp,
-    settings: &Settings,
-    store: Option<&TuneStore>,
-    args: Vec<OwnedArg>,
-) -> Sweep {
+fn sweep(kernel: &Kernel, objective: &mut MadeUp, settings: &Settings, store: Option<&TuneStore>, args: Vec<OwnedArg>) -> Sweep {
     let device = objective.device.clone();
     let stop = AtomicBool::new(false);
     sweep::run(Problem { kernel, device: &device, args }, objective, settings, store, &stop, &mut |_| {}).unwrap()
@@ -230,8 +224,7 @@ fn shards_put_together_are_the_whole() {
     let mut all = tuned::Loaded::default();
     for part in 1..=3 {
         let store = TuneStore::open(&dir.path().join(part.to_string()));
-        let settings =
-            Settings { shard: Some(Shard::parse(&format!("{part}/3")).unwrap()), ..settings(Strategy::Exhaustive) };
+        let settings = Settings { shard: Some(Shard::parse(&format!("{part}/3")).unwrap()), ..settings(Strategy::Exhaustive) };
         let mut objective = MadeUp::new(&device, valley);
         sweep(&kernel, &mut objective, &settings, Some(&store), numbers(8));
         all = all.merge(store.load_all().unwrap());

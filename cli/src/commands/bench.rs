@@ -28,10 +28,7 @@ pub fn run(options: &BenchOptions, ui: &Ui) -> Result<ExitCode> {
     let kernel = run::configured(&program, sig, &options.kernel)?;
     let settings = Settings { precision: options.precision, seconds: options.seconds, ..Settings::default() };
     if ui.is_human() {
-        ui.out(&format!(
-            "{:<28}  {:>12}  {:>6}  {:>9}  {:>9}  configuration\n",
-            "sizes", "median", "+- %", "GB/s", "GFLOP/s"
-        ));
+        ui.out(&format!("{:<28}  {:>12}  {:>6}  {:>9}  {:>9}  configuration\n", "sizes", "median", "+- %", "GB/s", "GFLOP/s"));
     }
     for sizes in tune::launches(options.sizes.as_deref(), sig)? {
         let kernel_options = tune::with_inputs(&options.kernel, sig, sizes.as_ref())?;

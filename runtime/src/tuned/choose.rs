@@ -47,9 +47,7 @@ pub fn choices(
             given.is_none_or(|given| given == [*value])
         })
     };
-    let given = |name: &str| {
-        options.consts.iter().any(|(n, _)| n == name) || options.schedule.iter().any(|(n, _)| n == name)
-    };
+    let given = |name: &str| options.consts.iter().any(|(n, _)| n == name) || options.schedule.iter().any(|(n, _)| n == name);
     if signature.swept().into_iter().all(given) {
         return vec![];
     }

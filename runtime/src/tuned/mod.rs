@@ -41,9 +41,13 @@ pub(crate) fn subject(
     let mut with: std::collections::BTreeMap<String, String> = found.fns.iter().cloned().collect();
     with.extend(absent.map(|name| (name, "absent".to_owned())));
     with.extend(options.consts.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.to_string())));
-    with.extend(options.schedule.iter().filter(|(name, _)| kept(name)).map(|(name, values)| {
-        (name.clone(), values.iter().map(i64::to_string).collect::<Vec<_>>().join("x"))
-    }));
+    with.extend(
+        options
+            .schedule
+            .iter()
+            .filter(|(name, _)| kept(name))
+            .map(|(name, values)| (name.clone(), values.iter().map(i64::to_string).collect::<Vec<_>>().join("x"))),
+    );
     Subject {
         device,
         kernel: signature.name.clone(),

@@ -182,7 +182,8 @@ impl Report {
             size.trials.iter().flat_map(|t| t.config.0.keys()).for_each(|name| column(&mut swept, name));
         }
         let head = dims.iter().chain(&swept).map(String::as_str);
-        let rest = ["status", "median_seconds", "low_seconds", "high_seconds", "samples", "dropped", "predicted_seconds", "message"];
+        let rest =
+            ["status", "median_seconds", "low_seconds", "high_seconds", "samples", "dropped", "predicted_seconds", "message"];
         let mut text = head.chain(rest).collect::<Vec<_>>().join(",") + "\n";
         for size in &self.sizes {
             for row in &size.trials {

@@ -63,6 +63,10 @@ impl Roofline {
         let lanes = 256 * PROGRAMS * device.num_sms();
         let flops = 2.0 * TRIPS * lanes as f64 / time("flops", lanes)?;
         let bytes = 2.0 * MEMORY as f64 / time("bytes", MEMORY / 4)?;
-        Ok(Roofline { flops, bytes, source: "measured: multiply-adds on f32 registers, an update of 256 MiB in place".to_owned() })
+        Ok(Roofline {
+            flops,
+            bytes,
+            source: "measured: multiply-adds on f32 registers, an update of 256 MiB in place".to_owned(),
+        })
     }
 }

@@ -41,7 +41,8 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
         let mut ranked: Vec<(f64, usize)> =
             lab.open().into_iter().filter_map(|i| Some((surrogate.as_ref()?.expected_gain(&features, lab, i), i))).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let next: Vec<usize> = ranked.iter().filter(|(gain, _)| *gain > GAIN).map(|(_, i)| *i).take(STEP.min(left - polish)).collect();
+        let next: Vec<usize> =
+            ranked.iter().filter(|(gain, _)| *gain > GAIN).map(|(_, i)| *i).take(STEP.min(left - polish)).collect();
         if next.is_empty() {
             break;
         }

@@ -21,6 +21,10 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
         round.sort_by(|&a, &b| lab.time(a).partial_cmp(&lab.time(b)).unwrap_or(std::cmp::Ordering::Equal));
         round.truncate(round.len().div_ceil(KEEP).max(1));
         let full = lab.full_effort();
-        effort = Effort { least: (effort.least * 3).min(full.most), most: (effort.most * 3).min(full.most), seconds: effort.seconds * 3.0 };
+        effort = Effort {
+            least: (effort.least * 2).min(full.least),
+            most: (effort.most * 3).min(full.most),
+            seconds: effort.seconds * 3.0,
+        };
     }
 }

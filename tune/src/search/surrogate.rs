@@ -105,7 +105,8 @@ impl Surrogate {
                 let own = if i == j { NOISE * NOISE } else { 0.0 };
                 let covariance = amplitude * features.covariance(known[i], known[j]) + own;
                 let sum: f64 = (0..j).map(|k| factor[i * n + k] * factor[j * n + k]).sum();
-                factor[i * n + j] = if i == j { (covariance - sum).max(1e-12).sqrt() } else { (covariance - sum) / factor[j * n + j] };
+                factor[i * n + j] =
+                    if i == j { (covariance - sum).max(1e-12).sqrt() } else { (covariance - sum) / factor[j * n + j] };
             }
         }
         let half = forward(&factor, &residuals);

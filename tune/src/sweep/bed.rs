@@ -9,8 +9,10 @@ use super::Effort;
 use crate::objective::Objective;
 use crate::sample;
 
-/// Seconds of warming up, of which a run at least is made.
+/// Seconds of warming up before the first sample.
 const WARM_UP: f64 = 0.005;
+/// Most runs of it.
+const WARM_UP_RUNS: u32 = 10;
 
 /// Arguments, and what the tensors that the kernel may write held at first.
 pub(crate) struct Bed {
@@ -73,11 +75,13 @@ impl Bed {
             return Ok(());
         }
         let start = Instant::now();
-        loop {
-            self.run(objective, kernel)?;
-            if start.elapsed().as_secs_f64() > WARM_UP.min(effort.seconds) {
+        let mut warm = !samples.is_empty();
+        for _ in 0..WARM_UP_RUNS {
+            warm |= start.elapsed().as_secs_f64() > WARM_UP.min(effort.seconds);
+            if warm {
                 break;
             }
+            self.run(objective, kernel)?;
         }
         let start = Instant::now();
         while samples.len() < effort.most as usize {

@@ -309,7 +309,8 @@ impl<'a> Lab<'a> {
             }
             self.states[i].verified = true;
         }
-        let limit = self.best().and_then(|b| self.trials[b].outcome.as_ref()?.timing()).map_or(f64::INFINITY, |t| t.high * HOPELESS);
+        let limit =
+            self.best().and_then(|b| self.trials[b].outcome.as_ref()?.timing()).map_or(f64::INFINITY, |t| t.high * HOPELESS);
         let (precision, samples) = (self.settings.precision, &mut self.states[i].samples);
         let sampled = self.bed.sample_into(self.objective, &kernel, samples, effort, precision, limit);
         let found = sample::timing(samples);
@@ -387,11 +388,8 @@ impl<'a> Lab<'a> {
     }
 
     pub(super) fn finish(self, elapsed: Duration, complete: bool) -> Result<Sweep, SweepError> {
-        let pairs: Vec<(f64, f64)> = self
-            .trials
-            .iter()
-            .filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median)))
-            .collect();
+        let pairs: Vec<(f64, f64)> =
+            self.trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
         Ok(Sweep {
             subject: self.subject,
             key: self.key,

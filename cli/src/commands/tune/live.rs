@@ -17,7 +17,6 @@ pub struct Live {
     all: Option<MultiProgress>,
     /// Upper end of the interval, median, configuration; the fastest first.
     best: Vec<(f64, f64, String)>,
-
 }
 
 impl Live {
@@ -30,7 +29,8 @@ impl Live {
             let plain = ProgressStyle::with_template("  {msg}").expect("a valid template");
             rows = (0..ROWS).map(|_| multi.add(ProgressBar::new_spinner().with_style(plain.clone()))).collect();
             multi.add(bar.clone());
-            let style = ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}").expect("a valid template");
+            let style =
+                ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}").expect("a valid template");
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix("tuning");
             bar.set_message(what.to_owned());

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kiln::tuned::{Objective, TuneStore};
 use kiln::{Device, KernelSignature, Program, ProgramOptions};
 use kiln_ir::signature::LaunchOptions;
@@ -25,10 +25,9 @@ use live::Live;
 
 /// Runs it.
 pub fn run(options: &TuneOptions, ui: &Ui) -> Result<ExitCode> {
-    match (&options.action, &options.sweep) {
-        (Some(action), _) => records::run(action, ui),
-        (None, Some(sweep)) => tune(sweep, ui),
-        (None, None) => bail!("a kernel file is missing; `kiln tune --help` shows how it is used"),
+    match options {
+        TuneOptions::Sweep(sweep) => tune(sweep, ui),
+        TuneOptions::Records(action) => records::run(action, ui),
     }
 }
 
@@ -159,11 +158,7 @@ fn read_peers(file: &Path) -> Result<Vec<Peer>> {
 }
 
 fn write(options: &SweepOptions, report: &Report) -> Result<()> {
-    let files = [
-        (&options.json, report.json()),
-        (&options.csv, report.csv()),
-        (&options.html, kiln_tune::report::page(report)),
-    ];
+    let files = [(&options.json, report.json()), (&options.csv, report.csv()), (&options.html, kiln_tune::report::page(report))];
     for (file, text) in files {
         if let Some(file) = file {
             std::fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
@@ -199,7 +194,11 @@ fn show(ui: &Ui, sweep: &Sweep, size: &Size, top: usize) {
     out.push_str(&format!("  {:<width$}  {word:>12}  {:>8}  {:>9}\n", "configuration", "+- %", "GFLOP/s"));
     let mut line = |name: &str, t: &kiln::tuned::Timing| {
         let half = 50.0 * (t.high - t.low) / t.median;
-        out.push_str(&format!("  {name:<width$}  {:>12}  {half:>8.1}  {:>9.1}\n", seconds(t.median), size.flops / t.median / 1e9));
+        out.push_str(&format!(
+            "  {name:<width$}  {:>12}  {half:>8.1}  {:>9.1}\n",
+            seconds(t.median),
+            size.flops / t.median / 1e9
+        ));
     };
     ranked.iter().take(top).for_each(|(row, timing)| line(&row.config.to_string(), timing));
     if let Some(defaults) = &size.defaults {
@@ -207,7 +206,8 @@ fn show(ui: &Ui, sweep: &Sweep, size: &Size, top: usize) {
     }
     let count = |status: &str| size.trials.iter().filter(|row| row.status == status).count();
     let states = ["time", "condition", "compile", "fault", "differs", "not looked at"];
-    let counts: Vec<String> = states.iter().map(|s| (count(s), s)).filter(|(n, _)| *n > 0).map(|(n, s)| format!("{n} {s}")).collect();
+    let counts: Vec<String> =
+        states.iter().map(|s| (count(s), s)).filter(|(n, _)| *n > 0).map(|(n, s)| format!("{n} {s}")).collect();
     out.push_str(&format!("  {} configurations: {}", size.trials.len(), counts.join(", ")));
     if let Some(rank) = size.rank_correlation {
         out.push_str(&format!("; the cost model's rank correlation is {rank:.2}"));
