@@ -44,4 +44,9 @@ pub use kiln_emulator as emulator;
 pub use kiln_ir::ScalarType;
 pub use kiln_ir::signature::{Config, HostValue, KernelSignature, Number};
 pub use program::{Program, ProgramOptions};
-pub use tensor::{AnyTensor, Tensor};
+pub use tensor::{AnyTensor, Ellipsis, NewAxis, Tensor};
+
+/// The book's page on tensors, whose code is run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tutorial/tensors.md")]
+mod book {}

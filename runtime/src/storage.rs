@@ -103,6 +103,20 @@ impl Storage {
         Storage { base, bytes, owner, borrows: AtomicI32::new(0) }
     }
 
+    /// Takes what keeps foreign memory, if it is a `K`. The storage is empty then.
+    pub(crate) fn take_keeper<K: 'static>(&mut self) -> Option<K> {
+        let Owner::Foreign(Keeper(keeper)) = &mut self.owner else { return None };
+        if !keeper.is::<K>() {
+            return None;
+        }
+        let keeper = std::mem::replace(keeper, Box::new(())).downcast::<K>().ok()?;
+        if self.bytes > 0 {
+            LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&(self.base.as_ptr() as usize));
+        }
+        self.bytes = 0;
+        Some(*keeper)
+    }
+
     /// First byte.
     pub fn base(&self) -> NonNull<u8> {
         self.base
@@ -142,6 +156,12 @@ impl Storage {
     /// Takes the writer's hold; `release_write` gives it back.
     pub(crate) fn try_write(&self) -> bool {
         self.borrows.compare_exchange(0, -1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has the memory stay in use for ever, unless there is a reader beside the one that calls this.
+    #[cfg(feature = "candle")]
+    pub(crate) fn retire(&self) -> bool {
+        self.borrows.compare_exchange(1, -1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn release_read(&self) {

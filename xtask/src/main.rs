@@ -1,10 +1,11 @@
-//! Repository chores: `cargo xtask setup | demo | test | ci | bench | dist`. Needs nothing but cargo.
+//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | dist`. Needs nothing but cargo.
 //!
 //! `setup` has what is missing installed, `tools` what only the tests need; every other command is one file and calls them first.
 
 mod bench;
 mod demo;
 mod dist;
+mod minilm;
 mod proc;
 mod setup;
 mod test;
@@ -28,6 +29,8 @@ Commands:
              -- ARGS         passed on to `cargo test`
   ci       test --third-party, demo and dist, one after the other
   bench    Set up and run the benches; arguments are passed on to `cargo bench`
+  minilm   Fetch the all-MiniLM-L6-v2 encoder and onnxruntime, run the example that uses it, check it, and time both;
+             arguments are passed on to the example
   dist     Build the self-contained `kiln` binary (LLVM linked statically) and check that it is one
   setup    Install what is missing: LLVM 22, a linker; with --tools also ptxas, nvdisasm and NVRTC for the tests
 
@@ -65,6 +68,7 @@ fn run(args: &[String]) -> Result<()> {
             dist::dist()
         }
         "bench" => bench::bench(rest),
+        "minilm" => minilm::minilm(rest),
         "dist" => no_more(rest).and_then(|()| dist::dist()),
         "setup" => match rest {
             [] => setup::setup(),

@@ -69,6 +69,7 @@ pub fn test(options: &Options) -> Result<()> {
     step("set up", || {
         setup::setup()?;
         tools::install()?;
+        tools::install_minilm()?;
         if options.third_party { tools::install_third_party() } else { Ok(()) }
     })?;
     if !options.no_lint {
@@ -79,7 +80,7 @@ pub fn test(options: &Options) -> Result<()> {
     let ok = step("tests", || {
         let mut command = cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).args(&options.rest);
-        command.env("KILN_TOOLS", tools::dir()).env("PATH", path_with_tools()?);
+        command.env("KILN_TOOLS", tools::dir()).env("KILN_MINILM", tools::minilm_model()).env("PATH", path_with_tools()?);
         if options.third_party {
             command.env("KILN_THIRD_PARTY", tools::third_party_dir());
         }

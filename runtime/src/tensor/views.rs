@@ -73,7 +73,7 @@ impl AnyTensor {
     /// Where there is no such axis or index.
     pub fn index(&self, axis: usize, index: i64) -> Result<AnyTensor, TensorError> {
         self.check_axis(axis)?;
-        let mut view = self.slice(axis, index..index + 1)?;
+        let mut view = self.slice(axis, index..index.saturating_add(1))?;
         view.dims.remove(axis);
         view.strides.remove(axis);
         Ok(view)
@@ -156,7 +156,7 @@ impl AnyTensor {
 }
 
 impl<T> Tensor<T> {
-    fn view(any: AnyTensor) -> Tensor<T> {
+    fn of(any: AnyTensor) -> Tensor<T> {
         Tensor { any, elements: PhantomData }
     }
 
@@ -165,7 +165,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn slice(&self, axis: usize, range: impl RangeBounds<i64>) -> Result<Self, TensorError> {
-        self.any.slice(axis, range).map(Self::view)
+        self.any.slice(axis, range).map(Self::of)
     }
 
     /// See [`AnyTensor::step_by`].
@@ -173,7 +173,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn step_by(&self, axis: usize, step: i64) -> Result<Self, TensorError> {
-        self.any.step_by(axis, step).map(Self::view)
+        self.any.step_by(axis, step).map(Self::of)
     }
 
     /// See [`AnyTensor::index`].
@@ -181,7 +181,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn index(&self, axis: usize, index: i64) -> Result<Self, TensorError> {
-        self.any.index(axis, index).map(Self::view)
+        self.any.index(axis, index).map(Self::of)
     }
 
     /// See [`AnyTensor::permute`].
@@ -189,7 +189,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn permute(&self, order: &[usize]) -> Result<Self, TensorError> {
-        self.any.permute(order).map(Self::view)
+        self.any.permute(order).map(Self::of)
     }
 
     /// See [`AnyTensor::transpose`].
@@ -197,7 +197,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn transpose(&self) -> Result<Self, TensorError> {
-        self.any.transpose().map(Self::view)
+        self.any.transpose().map(Self::of)
     }
 
     /// See [`AnyTensor::reshape`].
@@ -205,7 +205,7 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn reshape(&self, dims: &[i64]) -> Result<Self, TensorError> {
-        self.any.reshape(dims).map(Self::view)
+        self.any.reshape(dims).map(Self::of)
     }
 
     /// See [`AnyTensor::broadcast`].
@@ -213,6 +213,6 @@ impl<T> Tensor<T> {
     /// # Errors
     /// As there.
     pub fn broadcast(&self, dims: &[i64]) -> Result<Self, TensorError> {
-        self.any.broadcast(dims).map(Self::view)
+        self.any.broadcast(dims).map(Self::of)
     }
 }
