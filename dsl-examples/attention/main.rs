@@ -8,7 +8,7 @@ use dsl_examples::{Errors, Runner, ULP, Work, kernel};
 use half::{bf16, f16};
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("attention")?;
         let heads = Heads { q: input.tensor::<f16>("q")?, k: input.tensor("k")?, v: input.tensor("v")?, scale: 0.25 };

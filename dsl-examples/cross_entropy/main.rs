@@ -11,7 +11,7 @@ use kiln::Tensor;
 /// Rows with this target do not count.
 const IGNORE: i64 = -100;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("cross_entropy")?;
         let (x, target) = (input.tensor::<f32>("x")?, input.tensor("target")?);

@@ -8,7 +8,7 @@ use dsl_examples::{Errors, Runner, ULP, Work, kernel};
 use half::f16;
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let x = Input::of("dropout")?.tensor::<f16>("x")?;
         case(runner, "6144 activations, p = 0.1, f16", &x, 0.1, 2026)?;

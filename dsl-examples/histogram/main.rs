@@ -7,7 +7,7 @@ use dsl_examples::data::{Random, licence};
 use dsl_examples::{Errors, Runner, Work, kernel};
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let text = licence()?;
         let title = format!("licence, {} bytes", text.len());

@@ -10,7 +10,7 @@ use kiln::Tensor;
 
 const EPS: f32 = 1e-5;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("layer_norm")?;
         let (x, w, b) = (input.tensor::<f32>("x")?, input.tensor("w")?, input.tensor("b")?);

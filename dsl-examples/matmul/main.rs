@@ -8,7 +8,7 @@ use dsl_examples::{Errors, Runner, ULP, Work, kernel};
 use half::{bf16, f16};
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("matmul")?;
         let (x, w, bias) = (input.tensor::<f16>("x")?, input.tensor("w")?, input.tensor("bias")?);

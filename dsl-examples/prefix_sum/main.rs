@@ -10,7 +10,7 @@ use kiln::Tensor;
 /// Elements of a tile; the kernel's constant B.
 const TILE: i64 = 4096;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let lengths = Input::of("prefix_sum")?.tensor::<u32>("x")?;
         let ends = case(runner, "lengths of 1581 words", &lengths, TILE)?;

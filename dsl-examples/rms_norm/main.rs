@@ -10,7 +10,7 @@ use kiln::Tensor;
 
 const EPS: f32 = 1e-6;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("rms_norm")?;
         alone(runner, "sound, 96 frames of 160", &input.tensor::<f16>("x")?, &input.tensor("w")?)?;

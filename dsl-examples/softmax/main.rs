@@ -9,7 +9,7 @@ use dsl_examples::{Errors, Runner, ULP, Work, kernel};
 use half::f16;
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let logits = Input::of("softmax")?.tensor::<f32>("x")?;
         case(runner, "softmax", "character model, 76 x 76", &logits, Some(frequencies(&licence()?)))?;

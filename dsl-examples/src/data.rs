@@ -7,9 +7,10 @@ use half::{bf16, f16};
 use kiln::{AnyTensor, Element, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
-/// A file below `dsl-examples`.
+/// A file below `dsl-examples`: the folder that `KILN_EXAMPLES` names where a program was moved, else where it was built.
 pub fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
+    let folder = std::env::var_os("KILN_EXAMPLES").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(folder).join(file)
 }
 
 /// The repository's Apache licence: the text that several inputs are made from.

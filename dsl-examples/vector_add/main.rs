@@ -7,7 +7,7 @@ use dsl_examples::data::{Input, Random};
 use dsl_examples::{Errors, Runner, Work, kernel};
 use kiln::Tensor;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     dsl_examples::main(|runner| {
         let input = Input::of("vector_add")?;
         case(runner, "tides, 720 hours", &input.tensor("x")?, &input.tensor("y")?)?;

@@ -4,22 +4,26 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::Write;
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use kiln_compiler::host::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
-use kiln_compiler::{HostKernel, HostObject, PtxArtifact, Stage};
+use kiln_compiler::{GridMapping, HostKernel, HostObject, PtxArtifact, Stage};
 use kiln_ir::abi::HostContext;
 use kiln_ir::signature::Number;
 use kiln_ir::{Elem, ScalarType, float8};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Arg;
+use crate::cache::DiskCache;
 use crate::checked::Memory;
 use crate::cooperative::{GridBarrier, run_together};
+use crate::cuda::gpu::Gpu;
+use crate::cuda::module::CudaKernel;
 use crate::emulated::EmulatedKernel;
 use crate::error::Error;
+use crate::plan::Plan;
 use crate::pool::Pool;
 
 /// Where a kernel's code came from.
@@ -43,7 +47,16 @@ pub(crate) enum Code {
 /// Code where it is run.
 enum Linked {
     Host(HostKernel),
-    Emulator(EmulatedKernel),
+    Ptx(PtxKernel),
+}
+
+/// A GPU's kernel, which each device that runs it has its own form of.
+struct PtxKernel {
+    artifact: Arc<PtxArtifact>,
+    /// Read by the emulator, once it is asked for.
+    emulated: OnceLock<Result<EmulatedKernel, Error>>,
+    /// Loaded by GPUs.
+    loaded: Mutex<Vec<Arc<CudaKernel>>>,
 }
 
 /// A kernel that can be run.
@@ -107,7 +120,7 @@ impl<T> Shared<T> {
 }
 
 impl CompiledKernel {
-    /// Links machine code into the process; loads PTX into the emulator.
+    /// Links machine code into the process. PTX is loaded by the device that runs it, when it first does.
     pub(crate) fn link(code: Code, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
         let start = Instant::now();
         let mut compiled = match code {
@@ -130,7 +143,11 @@ impl CompiledKernel {
                 accesses: vec![],
                 cooperative: false,
                 ordered: false,
-                code: Linked::Emulator(EmulatedKernel::load(artifact)?),
+                code: Linked::Ptx(PtxKernel {
+                    artifact: Arc::new(artifact),
+                    emulated: OnceLock::new(),
+                    loaded: Mutex::default(),
+                }),
                 origin,
                 stages: vec![],
             },
@@ -140,16 +157,37 @@ impl CompiledKernel {
         Ok(compiled)
     }
 
-    /// The PTX that runs on the emulator; None for machine code of the processor.
+    /// The PTX; None for machine code of the processor.
     pub fn ptx(&self) -> Option<&PtxArtifact> {
-        self.emulated().map(|kernel| &kernel.artifact)
-    }
-
-    pub(crate) fn emulated(&self) -> Option<&EmulatedKernel> {
         match &self.code {
-            Linked::Emulator(kernel) => Some(kernel),
+            Linked::Ptx(kernel) => Some(&kernel.artifact),
             Linked::Host(_) => None,
         }
+    }
+
+    fn gpu_code(&self) -> Result<&PtxKernel, Error> {
+        match &self.code {
+            Linked::Ptx(kernel) => Ok(kernel),
+            Linked::Host(_) => Err(Error::Internal("code of the processor on another device".to_owned())),
+        }
+    }
+
+    /// The kernel as the emulator has it.
+    pub(crate) fn emulated(&self) -> Result<&EmulatedKernel, Error> {
+        let kernel = self.gpu_code()?;
+        kernel.emulated.get_or_init(|| EmulatedKernel::load(kernel.artifact.clone())).as_ref().map_err(Clone::clone)
+    }
+
+    /// The kernel as a GPU has it.
+    pub(crate) fn loaded(&self, gpu: &'static Gpu, cache: Option<&DiskCache>) -> Result<Arc<CudaKernel>, Error> {
+        let kernel = self.gpu_code()?;
+        let mut loaded = kernel.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(found) = loaded.iter().find(|k| std::ptr::eq(k.gpu, gpu)) {
+            return Ok(found.clone());
+        }
+        let made = Arc::new(CudaKernel::load(gpu, &kernel.artifact, cache)?);
+        loaded.push(made.clone());
+        Ok(made)
     }
 
     /// Shows the records of a print buffer.
@@ -346,6 +384,26 @@ fn show(line: &str) {
 
 /// Bytes in front of the records of a print buffer, and in front of a record's operands (see `PtxParam::PrintBuffer`).
 pub(crate) const PRINT_HEAD: usize = 16;
+
+/// Bytes of records that the prints of a launch may leave.
+pub(crate) const PRINT_BYTES: usize = 1 << 20;
+
+/// The grid as the device counts it.
+pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan) -> Result<[u32; 3], Error> {
+    let axes = match mapping {
+        GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
+        GridMapping::Linear => [plan.programs, 1, 1],
+    };
+    let most = [i64::from(i32::MAX), 65535, 65535];
+    for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {
+        if extent > most {
+            return Err(Error::Device(format!(
+                "the grid of kernel `{name}` has {extent} programs along axis {axis}, a GPU takes at most {most}"
+            )));
+        }
+    }
+    Ok(axes.map(|extent| extent as u32))
+}
 
 /// Elements shown at either end of a long axis.
 const EDGE: usize = 3;

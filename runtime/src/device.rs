@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use kiln_compiler::{GpuTarget, Target};
 
+use crate::cuda::gpu::{self, CudaInfo, Gpu};
 use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::pool::Pool;
@@ -19,22 +20,7 @@ pub(crate) enum Kind {
     /// The CPU with kernels that are compiled with checks.
     Checked(Arc<Pool>),
     Emulator(Arc<EmulatorOptions>),
-    Cuda(Arc<CudaInfo>),
-}
-
-/// What is known of a GPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CudaInfo {
-    /// Number, as the driver counts.
-    pub ordinal: usize,
-    /// Name.
-    pub name: String,
-    /// Compute capability: 90 for 9.0.
-    pub sm: u32,
-    /// Multiprocessors.
-    pub multiprocessors: u32,
-    /// Bytes of memory.
-    pub memory: u64,
+    Cuda(&'static Gpu),
 }
 
 impl Device {
@@ -85,24 +71,22 @@ impl Device {
         Device(Kind::Emulator(Arc::new(options)))
     }
 
-    /// GPU number `ordinal`.
+    /// GPU number `ordinal`. Launches on it take tensors in its memory (`Tensor::to`) as they are, and copy those of the host in and back.
     ///
     /// # Errors
-    /// Where there is no driver, or no such GPU.
+    /// Where there is no driver, no such GPU, or one that is older than compute capability 8.0.
     pub fn cuda(ordinal: usize) -> Result<Device, Error> {
-        let info = cuda_info(ordinal)?;
-        Ok(Device(Kind::Cuda(Arc::new(info))))
+        Ok(Device(Kind::Cuda(Gpu::get(ordinal)?)))
     }
 
-    /// The device that `KILN_DEVICE` names, else the best one that kernels can be launched on. GPUs are listed and compiled for, but not launched on yet, so
-    /// this is the CPU.
+    /// The device that `KILN_DEVICE` names, else the first GPU, else the CPU.
     ///
     /// # Errors
     /// Where `KILN_DEVICE` names no device.
     pub fn best() -> Result<Device, Error> {
         match std::env::var("KILN_DEVICE") {
             Ok(name) if !name.is_empty() => Device::from_name(&name),
-            _ => Device::cpu(),
+            _ => Device::cuda(0).or_else(|_| Device::cpu()),
         }
     }
 
@@ -130,14 +114,18 @@ impl Device {
     /// Where `KILN_NUM_THREADS` is malformed.
     pub fn all() -> Result<(Vec<Device>, Option<String>), Error> {
         let mut devices = vec![Device::cpu()?, Device::emulator()];
-        let count = match cuda_count() {
+        let count = match gpu::count() {
             Ok(count) => count,
             Err(why) => return Ok((devices, Some(why))),
         };
+        let mut unusable = None;
         for ordinal in 0..count {
-            devices.push(Device::cuda(ordinal)?);
+            match Device::cuda(ordinal) {
+                Ok(device) => devices.push(device),
+                Err(why) => unusable = Some(why.to_string()),
+            }
         }
-        Ok((devices, None))
+        Ok((devices, unusable.or((count == 0).then(|| "the driver knows none".to_owned()))))
     }
 
     /// `cpu`, `cpu:checked`, `cuda:0` or `emulator:sm_90a`.
@@ -146,7 +134,7 @@ impl Device {
             Kind::Cpu(_) => "cpu".to_owned(),
             Kind::Checked(_) => "cpu:checked".to_owned(),
             Kind::Emulator(options) => format!("emulator:{}", options.words()),
-            Kind::Cuda(info) => format!("cuda:{}", info.ordinal),
+            Kind::Cuda(gpu) => gpu.name(),
         }
     }
 
@@ -158,7 +146,7 @@ impl Device {
                 format!("cpu {} ({threads} thread{})", processor_name(), if threads == 1 { "" } else { "s" })
             }
             Kind::Emulator(options) => format!("emulator:{}", options.target.name()),
-            Kind::Cuda(info) => format!("cuda {}", info.name),
+            Kind::Cuda(gpu) => format!("cuda {}", gpu.info.name),
         }
     }
 
@@ -167,7 +155,7 @@ impl Device {
         match &self.0 {
             Kind::Cpu(pool) | Kind::Checked(pool) => pool.threads() as i64,
             Kind::Emulator(options) => options.multiprocessors(),
-            Kind::Cuda(info) => i64::from(info.multiprocessors),
+            Kind::Cuda(gpu) => i64::from(gpu.info.multiprocessors),
         }
     }
 
@@ -175,7 +163,7 @@ impl Device {
     pub fn cuda_info(&self) -> Option<&CudaInfo> {
         match &self.0 {
             Kind::Cpu(_) | Kind::Checked(_) | Kind::Emulator(_) => None,
-            Kind::Cuda(info) => Some(info),
+            Kind::Cuda(gpu) => Some(&gpu.info),
         }
     }
 
@@ -196,18 +184,25 @@ impl Device {
         &self.0
     }
 
+    /// The GPU; None for other devices.
+    pub(crate) fn gpu(&self) -> Option<&'static Gpu> {
+        match self.0 {
+            Kind::Cuda(gpu) => Some(gpu),
+            Kind::Cpu(_) | Kind::Checked(_) | Kind::Emulator(_) => None,
+        }
+    }
+
+    /// The device that is this GPU.
+    pub(crate) fn of_gpu(gpu: &'static Gpu) -> Device {
+        Device(Kind::Cuda(gpu))
+    }
+
     /// What kernels for this device are compiled for.
-    ///
-    /// # Errors
-    /// For GPUs, which are not launched on yet.
-    pub(crate) fn target(&self) -> Result<Target, Error> {
+    pub(crate) fn target(&self) -> Target {
         match &self.0 {
-            Kind::Cpu(_) | Kind::Checked(_) => Ok(Target::Host),
-            Kind::Emulator(options) => Ok(Target::Gpu(options.target)),
-            Kind::Cuda(info) => Err(Error::Device(format!(
-                "this version of kiln compiles for GPUs but does not launch on them yet (cuda:{} is {}); use the CPU",
-                info.ordinal, info.name
-            ))),
+            Kind::Cpu(_) | Kind::Checked(_) => Target::Host,
+            Kind::Emulator(options) => Target::Gpu(options.target),
+            Kind::Cuda(gpu) => Target::Gpu(gpu.info.target),
         }
     }
 
@@ -218,7 +213,7 @@ impl Device {
             Kind::Cpu(_) => 0,
             Kind::Checked(_) => 1,
             Kind::Emulator(options) => number(options.target),
-            Kind::Cuda(info) => 1 << 16 | info.sm,
+            Kind::Cuda(gpu) => 1 << 16 | (gpu.info.ordinal as u32) << 17 | number(gpu.info.target),
         }
     }
 
@@ -226,7 +221,8 @@ impl Device {
     pub(crate) fn shared_memory(&self) -> i64 {
         match &self.0 {
             Kind::Emulator(options) => i64::from(options.target.shared_bytes()),
-            Kind::Cpu(_) | Kind::Checked(_) | Kind::Cuda(_) => 0,
+            Kind::Cuda(gpu) => i64::from(gpu.info.shared_memory),
+            Kind::Cpu(_) | Kind::Checked(_) => 0,
         }
     }
 }
@@ -237,42 +233,6 @@ fn processor_name() -> String {
     let name =
         info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
-}
-
-/// Number of GPUs, or why the driver cannot be used.
-fn cuda_count() -> Result<usize, String> {
-    use cudarc::driver::{result, sys};
-    // SAFETY: only looks for the driver's library.
-    if !unsafe { sys::is_culib_present() } {
-        return Err("no NVIDIA driver: libcuda was not found".to_owned());
-    }
-    let driver = |e: result::DriverError| format!("the NVIDIA driver cannot be used: {e}");
-    result::init().map_err(driver)?;
-    Ok(usize::try_from(result::device::get_count().map_err(driver)?).unwrap_or(0))
-}
-
-fn cuda_info(ordinal: usize) -> Result<CudaInfo, Error> {
-    use cudarc::driver::{result, sys};
-    let count = cuda_count().map_err(Error::Device)?;
-    if ordinal >= count {
-        return Err(Error::Device(format!("there is no GPU number {ordinal}: the driver knows {count}")));
-    }
-    let ask = || -> Result<CudaInfo, result::DriverError> {
-        let device = result::device::get(ordinal as i32)?;
-        // SAFETY: the driver gave out the device.
-        let attribute = |which| unsafe { result::device::get_attribute(device, which) };
-        let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        Ok(CudaInfo {
-            ordinal,
-            name: result::device::get_name(device)?,
-            sm: (major * 10 + minor) as u32,
-            multiprocessors: attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32,
-            // SAFETY: as above.
-            memory: unsafe { result::device::total_mem(device)? } as u64,
-        })
-    };
-    ask().map_err(|e| Error::Device(format!("GPU number {ordinal} cannot be used: {e}")))
 }
 
 #[cfg(test)]

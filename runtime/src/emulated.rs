@@ -3,17 +3,16 @@
 //! The emulator's memory is its own, as a GPU's is. Before a launch every block of memory that the arguments reach is copied in, and addresses among the
 //! arguments are translated; afterwards what the kernel may have written is copied back. After a fault nothing is.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use kiln_compiler::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
+use kiln_compiler::{GpuTarget, PtxArtifact, PtxParam};
 use kiln_emulator::{Arch, Fault, FaultKind, Limits, Machine, ModuleId, Options, Report, Sanitizers, Schedule};
-use kiln_ir::Elem;
 
 use crate::args::Arg;
-use crate::compiled::{CompiledKernel, Failure, PRINT_HEAD};
+use crate::compiled::{CompiledKernel, Failure, PRINT_BYTES, PRINT_HEAD, launch_grid};
 use crate::error::{DeviceFault, Error};
 use crate::plan::Plan;
-use crate::storage;
+use crate::staging::{Follow, Memory, Regions};
 
 /// How the emulator runs kernels.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,20 +104,17 @@ impl EmulatorOptions {
     }
 }
 
-/// Bytes of records that the prints of a launch may leave.
-const PRINT_BYTES: u64 = 1 << 20;
-
 /// A kernel that the emulator has read.
 pub(crate) struct EmulatedKernel {
     /// The PTX and what a launch needs to know.
-    pub artifact: PtxArtifact,
+    pub artifact: Arc<PtxArtifact>,
     /// Machines that have the module and are not in use. A launch takes one, or makes one where none is left.
     idle: Mutex<Vec<(Machine, ModuleId)>>,
 }
 
 impl EmulatedKernel {
     /// Reads the PTX.
-    pub fn load(artifact: PtxArtifact) -> Result<EmulatedKernel, Error> {
+    pub fn load(artifact: Arc<PtxArtifact>) -> Result<EmulatedKernel, Error> {
         let kernel = EmulatedKernel { artifact, idle: Mutex::default() };
         let machine = kernel.machine()?;
         kernel.put_back(machine);
@@ -147,152 +143,24 @@ fn refused(kernel: &str, error: &kiln_emulator::Error) -> Error {
     Error::Internal(format!("the emulator refuses kernel `{kernel}`: {error}"))
 }
 
-/// A block of host memory and its place in the machine.
-struct Region {
-    host: u64,
-    bytes: usize,
-    device: u64,
-    written: bool,
-    /// The block holds pointers, which are translated.
-    pointers: bool,
-}
-
-/// The blocks that a launch reaches.
-#[derive(Default)]
-struct Regions(Vec<Region>);
-
-impl Regions {
-    /// Adds a block, once.
-    fn add(&mut self, host: u64, bytes: usize, written: bool, pointers: bool) {
-        if bytes == 0 {
-            return;
-        }
-        match self.0.iter_mut().find(|r| r.host == host) {
-            Some(region) => {
-                region.written |= written;
-                region.pointers |= pointers;
-            }
-            None => self.0.push(Region { host, bytes, device: 0, written, pointers }),
-        }
+impl Memory for Machine {
+    fn alloc(&mut self, bytes: u64) -> Result<u64, Error> {
+        Machine::alloc(self, bytes).map_err(|e| Error::Device(format!("the emulator: {e}")))
     }
 
-    /// Adds the block that a raw pointer leads into. Whether there is one.
-    fn add_pointer(&mut self, address: u64, written: bool) -> bool {
-        let found = storage::containing(address);
-        if let Some((host, bytes)) = found {
-            self.add(host, bytes, written, false);
-        }
-        found.is_some()
+    fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), Error> {
+        Machine::write(self, to, bytes).map_err(|e| Error::Device(format!("the emulator: {e}")))
     }
 
-    /// Everything that the arguments of a launch reach.
-    ///
-    /// # Safety
-    /// Tensors' memory is held, raw pointers are valid.
-    unsafe fn of(args: &[Arg<'_>], plan: &Plan) -> Result<Regions, Error> {
-        let mut regions = Regions::default();
-        for (i, arg) in args.iter().enumerate() {
-            match arg {
-                Arg::Tensor(tensor, _) => {
-                    let storage = tensor.storage();
-                    let host = storage.base().as_ptr() as u64;
-                    let pointers = matches!(tensor.elem(), Elem::Ptr { .. });
-                    regions.add(host, storage.len(), plan.written[i], pointers);
-                    if let Elem::Ptr { mutable, .. } = tensor.elem() {
-                        for word in 0..storage.len() / 8 {
-                            // SAFETY: inside the storage, which is held; tensors of pointers are aligned to them.
-                            let address = unsafe { storage.base().cast::<u64>().add(word).read() };
-                            // One that leads nowhere (an empty tensor's) is a fault once the kernel follows it.
-                            regions.add_pointer(address, mutable);
-                        }
-                    }
-                }
-                Arg::Pointer { address, .. } => {
-                    if *address != 0 && !regions.add_pointer(*address, plan.pointer_is_mut[i]) {
-                        return Err(Error::Device(format!(
-                            "argument {} is {address:#x}, which is in no memory that kiln knows of: the emulator copies memory, and cannot follow \
-                             such a pointer; make the memory a tensor's (`Storage::adopt`)",
-                            i + 1
-                        )));
-                    }
-                }
-                Arg::Infer | Arg::Number(..) | Arg::Absent => {}
-            }
-        }
-        Ok(regions)
-    }
-
-    /// The machine's address for a host address. What is in no block (an empty tensor) keeps its own, which the machine has no memory at.
-    fn to_device(&self, host: u64) -> u64 {
-        let region = self.0.iter().find(|r| host >= r.host && host - r.host <= r.bytes as u64);
-        region.map_or(host, |r| r.device + (host - r.host))
-    }
-
-    fn to_host(&self, device: u64) -> u64 {
-        let region = self.0.iter().find(|r| device >= r.device && device - r.device <= r.bytes as u64);
-        region.map_or(device, |r| r.host + (device - r.device))
-    }
-
-    /// Allocates and copies in.
-    ///
-    /// # Safety
-    /// As [`Regions::of`].
-    unsafe fn copy_in(&mut self, machine: &mut Machine) -> Result<Allocations, Error> {
-        let mut allocations = Allocations(vec![]);
-        let memory = |e: kiln_emulator::Error| Error::Device(format!("the emulator: {e}"));
-        for region in &mut self.0 {
-            // Facts of alignment hold on the device too: its blocks start at multiples of 512.
-            let skip = region.host % 16;
-            // Atomics of single bytes read the byte beside theirs.
-            let bytes = (region.bytes as u64 + skip).next_multiple_of(2);
-            let base = machine.alloc(bytes).map_err(memory)?;
-            allocations.0.push(base);
-            region.device = base + skip;
-            if bytes > region.bytes as u64 + skip {
-                machine.write(base + bytes - 1, &[0u8]).map_err(memory)?;
-            }
-        }
-        for region in &self.0 {
-            // SAFETY: the caller's promise: the block is there, and nothing writes it meanwhile.
-            let bytes = unsafe { std::slice::from_raw_parts(region.host as *const u8, region.bytes) };
-            if region.pointers {
-                let words: Vec<u64> = words_of(bytes).map(|w| self.to_device(w)).collect();
-                machine.write(region.device, &words).map_err(memory)?;
-            } else {
-                machine.write(region.device, bytes).map_err(memory)?;
-            }
-        }
-        Ok(allocations)
-    }
-
-    /// Copies back what may have been written.
-    ///
-    /// # Safety
-    /// As [`Regions::of`], and nothing else uses the blocks that are written.
-    unsafe fn copy_out(&self, machine: &Machine) -> Result<(), Error> {
-        for region in self.0.iter().filter(|r| r.written) {
-            let mut bytes: Vec<u8> =
-                machine.read(region.device, region.bytes).map_err(|e| Error::Internal(format!("reading back: {e}")))?;
-            if region.pointers {
-                bytes = words_of(&bytes).flat_map(|w| self.to_host(w).to_ne_bytes()).collect();
-            }
-            // SAFETY: the caller's promise; the block is at least as long.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), region.host as *mut u8, bytes.len()) };
-        }
+    fn read(&mut self, from: u64, to: &mut [u8]) -> Result<(), Error> {
+        let bytes: Vec<u8> = Machine::read(self, from, to.len()).map_err(|e| Error::Internal(format!("reading back: {e}")))?;
+        to.copy_from_slice(&bytes);
         Ok(())
     }
-}
 
-fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
-}
-
-/// The machine's blocks of a launch.
-struct Allocations(Vec<u64>);
-
-impl Allocations {
-    fn free(self, machine: &mut Machine) -> Result<(), Error> {
-        self.0.into_iter().try_for_each(|base| machine.free(base)).map_err(|e| Error::Internal(format!("freeing: {e}")))
+    fn free(&mut self, at: u64) {
+        let freed = Machine::free(self, at);
+        debug_assert!(freed.is_ok(), "every block is freed once");
     }
 }
 
@@ -309,13 +177,13 @@ impl Hidden {
             let made = wanted.then(|| machine.upload(words)).transpose();
             made.map_err(|e| Error::Device(format!("the emulator: {e}")))
         };
-        let mut buffer = vec![0u64; (PRINT_HEAD as u64 + PRINT_BYTES) as usize / 8];
-        buffer[1] = PRINT_BYTES;
+        let mut buffer = vec![0u64; (PRINT_HEAD + PRINT_BYTES) / 8];
+        buffer[1] = PRINT_BYTES as u64;
         Ok(Hidden { prints: upload(has(PtxParam::PrintBuffer), &buffer)?, counter: upload(has(PtxParam::GridCounter), &[0])? })
     }
 
-    fn free(self, machine: &mut Machine) -> Result<(), Error> {
-        Allocations(self.prints.into_iter().chain(self.counter).collect()).free(machine)
+    fn free(self, machine: &mut Machine) {
+        self.prints.into_iter().chain(self.counter).for_each(|base| Memory::free(machine, base));
     }
 }
 
@@ -343,10 +211,10 @@ impl EmulatedKernel {
             return Ok(Ran::Done(Report::default()));
         }
         // SAFETY: the caller's promise.
-        let mut regions = unsafe { Regions::of(args, plan)? };
+        let mut regions = unsafe { Regions::of(args, plan, Follow::All)? };
         let (mut machine, module) = self.machine()?;
         // SAFETY: the caller's promise.
-        let allocations = unsafe { regions.copy_in(&mut machine)? };
+        unsafe { regions.copy_in(&mut machine)? };
         let slots = plan
             .slots(args, |address| regions.to_device(address))
             .map_err(|i| Error::Internal(format!("argument {} does not fit, but was bound", i + 1)))?;
@@ -362,22 +230,21 @@ impl EmulatedKernel {
         let result = machine.launch(module, &self.artifact.name, &launch, &options.launch_options(resident));
         // What was printed before a fault helps to understand it.
         if let Some(buffer) = hidden.prints {
-            let bytes: Vec<u8> = machine
-                .read(buffer, (PRINT_HEAD as u64 + PRINT_BYTES) as usize)
-                .map_err(|e| Error::Internal(format!("reading prints: {e}")))?;
+            let bytes: Vec<u8> =
+                machine.read(buffer, PRINT_HEAD + PRINT_BYTES).map_err(|e| Error::Internal(format!("reading prints: {e}")))?;
             compiled.show_prints(name, plan.grid, &bytes)?;
         }
         let ran = match result {
             Ok(report) => {
                 // SAFETY: the caller's promise.
-                unsafe { regions.copy_out(&machine)? };
+                unsafe { regions.copy_out(&mut machine)? };
                 Ok(Ran::Done(report))
             }
             Err(kiln_emulator::Error::Fault(fault)) => self.fault(compiled, name, *fault, plan),
             Err(error) => Err(refused(name, &error)),
         };
-        allocations.free(&mut machine)?;
-        hidden.free(&mut machine)?;
+        regions.free(&mut machine);
+        hidden.free(&mut machine);
         self.put_back((machine, module));
         ran
     }
@@ -444,23 +311,6 @@ impl EmulatedKernel {
         let program = crate::compiled::index_text(program, plan.grid);
         Err(Error::Fault(Box::new(DeviceFault { kernel: name.to_owned(), program, fault })))
     }
-}
-
-/// The grid as the device counts it.
-fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan) -> Result<[u32; 3], Error> {
-    let axes = match mapping {
-        GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
-        GridMapping::Linear => [plan.programs, 1, 1],
-    };
-    let most = [i64::from(i32::MAX), 65535, 65535];
-    for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {
-        if extent > most {
-            return Err(Error::Device(format!(
-                "the grid of kernel `{name}` has {extent} programs along axis {axis}, a GPU takes at most {most}"
-            )));
-        }
-    }
-    Ok(axes.map(|extent| extent as u32))
 }
 
 #[cfg(test)]

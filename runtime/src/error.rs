@@ -4,6 +4,8 @@ use kiln_compiler::{CompileError, Report};
 use kiln_ir::signature::BindError;
 use thiserror::Error;
 
+use crate::cuda::GpuError;
+
 /// What can be wrong with a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TensorError {
@@ -17,8 +19,20 @@ pub enum TensorError {
         bytes: usize,
     },
     /// The memory is being written, or is to be written while it is read, on another thread or under a guard that still lives.
-    #[error("the tensor's memory is in use: a kernel or a guard holds it")]
+    #[error("the tensor's memory is in use: a kernel, a copy of a stream or a guard holds it")]
     Busy,
+    /// The memory is not where it would have to be.
+    #[error("error[K1025]: {0}")]
+    Place(String),
+    /// The GPU that the memory is on.
+    #[error(transparent)]
+    Gpu(Box<GpuError>),
+}
+
+impl From<GpuError> for TensorError {
+    fn from(error: GpuError) -> TensorError {
+        TensorError::Gpu(Box::new(error))
+    }
 }
 
 /// What the emulator found while a kernel ran.
@@ -112,6 +126,9 @@ pub enum Error {
     /// The emulator found a fault: memory, races, barriers. No tensor is changed.
     #[error(transparent)]
     Fault(Box<DeviceFault>),
+    /// A GPU or its driver.
+    #[error(transparent)]
+    Gpu(Box<GpuError>),
     /// The disk cache cannot be used.
     #[error("{0}")]
     Cache(String),
@@ -121,6 +138,12 @@ pub enum Error {
     /// Worker threads cannot be started.
     #[error("cannot start worker threads: {0}")]
     Threads(String),
+}
+
+impl From<GpuError> for Error {
+    fn from(error: GpuError) -> Error {
+        Error::Gpu(Box::new(error))
+    }
 }
 
 impl From<CompileError> for Error {

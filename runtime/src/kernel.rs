@@ -4,6 +4,7 @@
 //! compiled.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kiln_compiler::{Report, Work};
@@ -16,6 +17,8 @@ use smallvec::SmallVec;
 
 use crate::args::{Arg, IntoArg};
 use crate::compiled::{CompiledKernel, Failure, index_text};
+use crate::cuda::launch::Call;
+use crate::cuda::module::Assembler;
 use crate::device::{Device, Kind};
 use crate::emulated::Ran;
 use crate::error::Error;
@@ -49,6 +52,19 @@ pub struct Launched {
     emulation: Option<Arc<kiln_emulator::Report>>,
 }
 
+/// What a GPU made of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuCode<'a> {
+    /// Who made the machine code.
+    pub assembler: &'a Assembler,
+    /// Registers a thread.
+    pub registers: u32,
+    /// Bytes of local memory a thread: what did not fit into registers.
+    pub local_bytes: u32,
+    /// How long making and loading the code took.
+    pub load_time: Duration,
+}
+
 impl Launched {
     /// Extents of the grid, 1 past its rank.
     pub fn grid(&self) -> [i64; 5] {
@@ -78,6 +94,13 @@ impl Launched {
     /// The code that ran.
     pub fn compiled(&self) -> &CompiledKernel {
         &self.plan.compiled
+    }
+
+    /// How the GPU got its code, and what it takes of a multiprocessor; None on other devices.
+    pub fn gpu_code(&self) -> Option<GpuCode<'_>> {
+        let kernel = self.plan.cuda.as_deref()?;
+        let (registers, local_bytes) = (kernel.registers, kernel.local);
+        Some(GpuCode { assembler: &kernel.assembler, registers, local_bytes, load_time: kernel.time })
     }
 
     /// What the emulator saw; None on other devices, and where nothing ran.
@@ -166,8 +189,8 @@ fn put<V>(list: &mut Vec<(String, V)>, name: &str, value: V) {
 /// A launch that is being put together: arguments in order, by name, or both.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    kernel: &'a Kernel,
-    device: &'a Device,
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) device: &'a Device,
     args: SmallVec<[Option<Arg<'a>>; 12]>,
     /// The first mistake, reported by the methods that end the chain.
     problem: Option<Error>,
@@ -248,19 +271,20 @@ impl<'a> Launch<'a> {
     /// # Errors
     /// Where the arguments do not fit the kernel, it does not compile, a tensor is in use elsewhere, an assertion fails, or the checked mode finds a mistake. But
     /// for the last two, no tensor is changed.
-    pub fn run(self) -> Result<Launched, Error> {
-        self.execute(true)
+    pub fn run(mut self) -> Result<Launched, Error> {
+        self.go(true)
     }
 
     /// Everything up to the run itself: binds, checks and compiles.
     ///
     /// # Errors
     /// As [`Launch::run`].
-    pub fn prepare(self) -> Result<Launched, Error> {
-        self.execute(false)
+    pub fn prepare(mut self) -> Result<Launched, Error> {
+        self.go(false)
     }
 
-    fn execute(mut self, run: bool) -> Result<Launched, Error> {
+    /// The arguments, and the plan for them: the one that is known, else a new one.
+    pub(crate) fn planned(&mut self) -> Result<(SmallVec<[Arg<'a>; 12]>, Arc<Plan>), Error> {
         let args = self.complete()?;
         let kernel = self.kernel;
         let key = LaunchKey::of(&args, kernel.deciding, self.device.num_sms(), self.device.code());
@@ -272,11 +296,22 @@ impl<'a> Launch<'a> {
             }
             None => self.plan(&args, &key)?,
         };
+        Ok((args, plan))
+    }
+
+    /// Plans, and runs the kernel if told so.
+    pub(crate) fn go(&mut self, run: bool) -> Result<Launched, Error> {
+        let (args, plan) = self.planned()?;
+        let kernel = self.kernel;
         if !run {
             return Ok(Launched { plan, emulation: None });
         }
-        let (Kind::Cpu(pool) | Kind::Checked(pool)) = self.device.kind() else {
-            return self.emulate(&args, plan);
+        let pool = match self.device.kind() {
+            Kind::Cpu(pool) | Kind::Checked(pool) => pool,
+            Kind::Emulator(_) => return self.emulate(&args, plan),
+            // SAFETY: the plan is of exactly these arguments, whose memory `on_gpu` holds; raw pointers are the promise of `Launch::pointer` and
+            // `AnyTensor::from_addresses`.
+            Kind::Cuda(_) => return self.on_gpu(&args, plan, |call| unsafe { call.run() }).map(|(launched, ())| launched),
         };
         let names = kernel.signature.params.iter().map(|p| p.name.as_str());
         let memory = self.device.is_checked().then(|| plan.compiled.memory(names.zip(&args)));
@@ -295,9 +330,10 @@ impl<'a> Launch<'a> {
 
     /// The launch on the emulator.
     fn emulate(&self, args: &[Arg<'a>], plan: Arc<Plan>) -> Result<Launched, Error> {
-        let (Some(options), Some(emulated)) = (self.device.emulator_options(), plan.compiled.emulated()) else {
+        let Some(options) = self.device.emulator_options() else {
             return Err(Error::Internal("a plan for another device".to_owned()));
         };
+        let emulated = plan.compiled.emulated()?;
         // Numbers are checked before memory is held.
         plan.slots(args, |address| address).map_err(|i| self.number_error(args, i))?;
         let ran = {
@@ -310,6 +346,24 @@ impl<'a> Launch<'a> {
             Ran::Done(report) => Ok(Launched { plan, emulation: Some(Arc::new(report)) }),
             Ran::Failed(failure) => Err(self.assertion_error(&plan, failure)),
         }
+    }
+
+    /// The launch on a GPU: `work` gets it with its memory held.
+    pub(crate) fn on_gpu<T>(
+        &self,
+        args: &[Arg<'a>],
+        plan: Arc<Plan>,
+        work: impl FnOnce(&Call<'_>) -> Result<T, Error>,
+    ) -> Result<(Launched, T), Error> {
+        let Some(kernel) = &plan.cuda else {
+            return Err(Error::Internal("a plan for another device".to_owned()));
+        };
+        let slots = plan.slots(args, |address| address).map_err(|i| self.number_error(args, i))?;
+        let done = {
+            let _holds = Holds::take(args, &plan)?;
+            work(&Call { kernel, name: &self.kernel.signature.name, plan: &plan, args, slots: &slots })?
+        };
+        Ok((Launched { plan, emulation: None }, done))
     }
 
     fn assertion_error(&self, plan: &Plan, failure: Failure) -> Error {
@@ -347,11 +401,17 @@ impl<'a> Launch<'a> {
     fn make_plan(&self, descs: &[ArgDesc<'_>], options: &LaunchOptions) -> Result<Plan, Error> {
         let kernel = self.kernel;
         let bound = kernel.signature.bind(descs, options).map_err(|e| kernel.program.launch_error(*e))?;
-        let compiled =
-            kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target()?, self.device.is_checked())?;
+        let compiled = kernel.program.compiled(&kernel.signature, &bound.spec, self.device.target(), self.device.is_checked())?;
+        let cuda = match self.device.kind() {
+            Kind::Cuda(gpu) => Some(compiled.loaded(gpu, kernel.program.cache())?),
+            // What the emulator cannot read is said before anything runs.
+            Kind::Emulator(_) => compiled.emulated().map(|_| None)?,
+            Kind::Cpu(_) | Kind::Checked(_) => None,
+        };
         let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
         let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
         plan.warnings = warnings;
+        plan.cuda = cuda;
         Ok(plan)
     }
 

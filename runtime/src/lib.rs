@@ -20,6 +20,7 @@ pub mod cache;
 mod checked;
 mod compiled;
 mod cooperative;
+mod cuda;
 mod device;
 mod element;
 mod emulated;
@@ -28,23 +29,31 @@ mod kernel;
 mod plan;
 pub mod pool;
 mod program;
+mod staging;
 pub mod storage;
+mod stream;
 pub mod tensor;
+mod timing;
 pub mod tuned;
 
 pub use args::{Arg, IntoArg};
 pub use compiled::{CompiledKernel, Origin};
-pub use device::{CudaInfo, Device};
+pub use cuda::gpu::CudaInfo;
+pub use cuda::module::Assembler;
+pub use cuda::{GpuError, ptxas};
+pub use device::Device;
 pub use element::{Element, F8E4M3, F8E5M2};
 pub use emulated::EmulatorOptions;
 pub use error::{DeviceFault, Error, TensorError};
-pub use kernel::{Kernel, Launch, Launched, OwnedArg};
+pub use kernel::{GpuCode, Kernel, Launch, Launched, OwnedArg};
 pub use kiln_compiler as compiler;
 pub use kiln_emulator as emulator;
 pub use kiln_ir::ScalarType;
 pub use kiln_ir::signature::{Config, HostValue, KernelSignature, Number};
 pub use program::{Program, ProgramOptions};
+pub use stream::{Event, Graph, Stream};
 pub use tensor::{AnyTensor, Ellipsis, NewAxis, Tensor};
+pub use timing::{Times, Timing};
 
 /// The book's page on tensors, whose code is run by `cargo test --doc`.
 #[cfg(doctest)]

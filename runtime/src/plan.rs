@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::args::Arg;
 use crate::compiled::CompiledKernel;
+use crate::cuda::module::CudaKernel;
 use crate::error::{Error, TensorError};
 use crate::storage::Storage;
 use crate::tuned::Choice;
@@ -93,6 +94,8 @@ enum Fill {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub compiled: Arc<CompiledKernel>,
+    /// The code as the GPU has it, where that is the device.
+    pub cuda: Option<Arc<CudaKernel>>,
     pub grid: [i64; 5],
     pub programs: i64,
     pub dims: Vec<Option<i64>>,
@@ -147,6 +150,7 @@ impl Plan {
         let written = (0..count).map(|i| tensor(i).is_some_and(|(mutable, _)| mutable)).collect();
         Ok(Plan {
             compiled,
+            cuda: None,
             grid: bound.grid,
             programs,
             dims: bound.dims,

@@ -250,6 +250,11 @@ impl Program {
         Arc::new(sources)
     }
 
+    /// Where compiled code is kept.
+    pub(crate) fn cache(&self) -> Option<&DiskCache> {
+        self.0.options.cache.as_deref()
+    }
+
     fn session(&self) -> Result<Arc<Session>, Error> {
         let mut slot = self.0.session.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(session) = &*slot {

@@ -7,9 +7,11 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, RwLock};
 
+use crate::cuda::gpu::Gpu;
+use crate::cuda::memory::{DeviceMemory, LockedMemory};
 use crate::error::TensorError;
 
 /// Alignment of memory that Kiln allocates, in bytes: a cache line, and the widest vector.
@@ -26,7 +28,7 @@ pub(crate) fn containing(address: u64) -> Option<(u64, usize)> {
     (address - base <= bytes).then_some((base as u64, bytes))
 }
 
-/// A block of host memory.
+/// A block of memory: the host's, or a GPU's.
 #[derive(Debug)]
 pub struct Storage {
     base: NonNull<u8>,
@@ -42,12 +44,16 @@ enum Owner {
     Block(NonNull<u8>, Layout),
     /// Memory of something else, kept alive. Never read: it is held for its `Drop`.
     Foreign(#[allow(dead_code)] Keeper),
+    /// Page-locked memory of the host. Never read: it is held for its `Drop`.
+    Locked(#[allow(dead_code)] LockedMemory),
+    /// Memory of a GPU: the base is an address there.
+    Device(DeviceMemory),
 }
 
 impl Owner {
     /// Whether the address is the block's alone: that of no bytes of something else may be any.
     fn has_place(&self, bytes: usize) -> bool {
-        bytes > 0 || matches!(self, Owner::Block(..))
+        !matches!(self, Owner::Device(_)) && (bytes > 0 || matches!(self, Owner::Block(..)))
     }
 }
 
@@ -96,6 +102,54 @@ impl Storage {
         Storage::of(base, bytes, Owner::Foreign(Keeper(keeper)))
     }
 
+    /// Memory of a GPU that nothing has written yet.
+    pub(crate) fn on_gpu(gpu: &'static Gpu, bytes: usize) -> Result<Storage, TensorError> {
+        Ok(Storage::of_device(DeviceMemory::allocate(gpu, bytes)?, bytes))
+    }
+
+    /// Adopts memory of a GPU that `keeper` keeps alive.
+    ///
+    /// # Errors
+    /// Where `device` is no GPU.
+    ///
+    /// # Safety
+    /// `address` must be of `bytes` bytes on that GPU for as long as `keeper` lives, nothing else may use them meanwhile, and what was done with them before has ended.
+    pub unsafe fn adopt_on(
+        device: &crate::Device,
+        address: u64,
+        bytes: usize,
+        keeper: Box<dyn Any + Send + Sync>,
+    ) -> Result<Storage, TensorError> {
+        let Some(gpu) = device.gpu() else {
+            return Err(TensorError::Place(format!("{} is no GPU that memory can be adopted on", device.name())));
+        };
+        // SAFETY: the caller's promise.
+        Ok(Storage::of_device(unsafe { DeviceMemory::adopt(gpu, address, bytes, keeper) }, bytes))
+    }
+
+    fn of_device(memory: DeviceMemory, bytes: usize) -> Storage {
+        // An address of the GPU, which is never followed here: `device` tells. Only that of no bytes may be 0.
+        let base = NonNull::new(memory.address() as *mut u8).unwrap_or(NonNull::dangling());
+        Storage::of(base, bytes, Owner::Device(memory))
+    }
+
+    /// Page-locked memory of the host, zeroed: copies between it and the GPU run beside the host.
+    pub(crate) fn locked(gpu: &'static Gpu, bytes: usize) -> Result<Storage, TensorError> {
+        let memory = LockedMemory::allocate(gpu, bytes, false)?;
+        // SAFETY: the memory has that many bytes, and nobody uses it yet.
+        unsafe { memory.host.write_bytes(0, bytes) };
+        Ok(Storage::of(memory.host, bytes, Owner::Locked(memory)))
+    }
+
+    /// The GPU's memory, if it is in one.
+    #[inline]
+    pub(crate) fn device(&self) -> Option<&DeviceMemory> {
+        match &self.owner {
+            Owner::Device(memory) => Some(memory),
+            Owner::Block(..) | Owner::Foreign(_) | Owner::Locked(_) => None,
+        }
+    }
+
     fn of(base: NonNull<u8>, bytes: usize, owner: Owner) -> Storage {
         if owner.has_place(bytes) {
             LIVE.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(base.as_ptr() as usize, bytes);
@@ -117,7 +171,7 @@ impl Storage {
         Some(*keeper)
     }
 
-    /// First byte.
+    /// First byte; for memory of a GPU its address there, which the host cannot follow.
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -182,6 +236,28 @@ impl Drop for Storage {
             // SAFETY: allocated with this layout, and given back once.
             unsafe { dealloc(block.as_ptr(), *layout) }
         }
+    }
+}
+
+/// A hold that keeps the memory.
+pub(crate) struct OwnedHold {
+    storage: Arc<Storage>,
+    write: bool,
+}
+
+impl OwnedHold {
+    /// Takes it.
+    pub fn take(storage: &Arc<Storage>, write: bool) -> Result<OwnedHold, TensorError> {
+        if if write { storage.try_write() } else { storage.try_read() } {
+            return Ok(OwnedHold { storage: storage.clone(), write });
+        }
+        Err(TensorError::Busy)
+    }
+}
+
+impl Drop for OwnedHold {
+    fn drop(&mut self) {
+        if self.write { self.storage.release_write() } else { self.storage.release_read() }
     }
 }
 

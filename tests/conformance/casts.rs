@@ -6,7 +6,7 @@ use kiln_tests::array::Bound;
 use kiln_tests::case::{Case, int_range, wrap};
 use kiln_tests::scalar::{Num, decode, encode, round_float};
 
-use crate::elementwise::{FLOATS, FRAMES, INTS, lanes_case, samples};
+use super::elementwise::{FLOATS, FRAMES, INTS, lanes_case, samples};
 
 /// Rust's `as`.
 fn cast(from: ScalarType, to: ScalarType, value: Num) -> Num {

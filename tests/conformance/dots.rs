@@ -6,7 +6,7 @@ use kiln_tests::array::{Array, Bound};
 use kiln_tests::case::{Arg, Case, Expected, Placement, Random, wrap};
 use kiln_tests::scalar::{Num, decode};
 
-use crate::reductions::{held, tile_case};
+use super::reductions::{held, tile_case};
 
 const EXTENTS: [(usize, usize, usize); 8] =
     [(1, 1, 1), (2, 3, 4), (16, 16, 16), (7, 33, 5), (33, 17, 50), (64, 96, 32), (1, 80, 64), (50, 1, 9)];

@@ -6,8 +6,8 @@ use kiln_tests::array::Bound;
 use kiln_tests::case::{Case, Random, wrap};
 use kiln_tests::scalar::{Num, round_float};
 
-use crate::elementwise::{FLOATS, INTS, samples};
-use crate::reductions::{SHAPES, fibers, held, tile_case};
+use super::elementwise::{FLOATS, INTS, samples};
+use super::reductions::{SHAPES, fibers, held, tile_case};
 
 /// Puts fibers back into row-major order.
 fn unfiber(shape: &[usize], axis: usize, lanes: &[Vec<Num>]) -> Vec<Num> {

@@ -1,42 +1,15 @@
-//! The conformance table: every builtin of the language, for every type it accepts, over shapes from one element to three dimensions that are no powers
-//! of two, with tails, strides and broadcast dimensions. Expected values come from f64 and wide-integer references written here, with the bound stated at
-//! each entry. One table serves every device.
+//! The conformance table (`table`) on the CPU or the device that `KILN_DEVICE` names, and a part of it on the emulator.
 
-mod atomics;
-mod casts;
-mod dots;
-mod elementwise;
 mod emulated;
-mod lanes;
-mod launch;
-mod math;
-mod memory;
-mod reductions;
 mod run;
-mod shapes;
+#[path = "table.rs"]
+mod table;
 
 use std::sync::Arc;
 
 use kiln::Device;
 use kiln_tests::case::{Case, Settings};
 use libtest_mimic::{Arguments, Failed, Trial};
-
-/// Every case.
-fn table() -> Vec<Case> {
-    let families: [fn() -> Vec<Case>; 10] = [
-        math::cases,
-        elementwise::cases,
-        casts::cases,
-        shapes::cases,
-        reductions::cases,
-        lanes::cases,
-        dots::cases,
-        memory::cases,
-        atomics::cases,
-        launch::cases,
-    ];
-    families.into_iter().flat_map(|family| family()).collect()
-}
 
 /// Compiles and runs the case, whose kernel is called `k`.
 fn check(case: &Case) -> Result<(), Failed> {
@@ -49,7 +22,7 @@ fn check_on(case: &Case, devices: &[Device]) -> Result<(), Failed> {
 
 fn main() {
     let arguments = Arguments::from_args();
-    let table: Vec<Arc<Case>> = table().into_iter().map(Arc::new).collect();
+    let table: Vec<Arc<Case>> = table::table().into_iter().map(Arc::new).collect();
     let mut trials = Vec::new();
     let mut add = |name: String, case: &Arc<Case>, check: fn(&Case) -> Result<(), Failed>| {
         let case = case.clone();

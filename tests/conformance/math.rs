@@ -6,7 +6,7 @@ use kiln_tests::array::Bound;
 use kiln_tests::case::{Case, Random};
 use kiln_tests::scalar::{Num, float_max};
 
-use crate::elementwise::{FLOATS, FRAMES, lanes_case, samples};
+use super::elementwise::{FLOATS, FRAMES, lanes_case, samples};
 
 /// A function: its reference, its stated bound in ulp for f32 and f64, and the range random arguments come from.
 type Entry = (&'static str, fn(f64) -> f64, f64, (f64, f64));

@@ -6,8 +6,8 @@ use kiln_tests::array::{Array, Bound};
 use kiln_tests::case::{Arg, Case, Expected, Placement};
 use kiln_tests::scalar::Num;
 
-use crate::elementwise::{FLOATS, INTS, samples};
-use crate::reductions::held;
+use super::elementwise::{FLOATS, INTS, samples};
+use super::reductions::held;
 
 fn numbers(ty: ScalarType, count: usize) -> Vec<Num> {
     let base = samples(ty, "memory", false);

@@ -6,7 +6,7 @@ use kiln_tests::array::{Array, Bound};
 use kiln_tests::case::{Arg, Case, Expected, Placement, wrap};
 use kiln_tests::scalar::Num;
 
-use crate::elementwise::{FLOATS, INTS, samples};
+use super::elementwise::{FLOATS, INTS, samples};
 
 /// Tile shapes reduced: one element, a long row, odd three dimensions.
 pub const SHAPES: [&[usize]; 4] = [&[1], &[300], &[5, 33], &[3, 5, 7]];

@@ -6,8 +6,8 @@ use kiln_tests::array::Bound;
 use kiln_tests::case::Case;
 use kiln_tests::scalar::Num;
 
-use crate::elementwise::{FLOATS, INTS, samples};
-use crate::reductions::{held, tile_case};
+use super::elementwise::{FLOATS, INTS, samples};
+use super::reductions::{held, tile_case};
 
 /// `count` values of a type.
 fn numbers(ty: ScalarType, count: usize) -> Vec<Num> {

@@ -5,7 +5,7 @@ use kiln_ir::ScalarType;
 use kiln_tests::array::Bound;
 use kiln_tests::case::Placement;
 
-use crate::row::{Data, H, Row, half_ulp, largest, stored, values_of};
+use super::row::{Data, H, Row, half_ulp, largest, stored, values_of};
 
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];

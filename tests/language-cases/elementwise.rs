@@ -5,8 +5,8 @@ use kiln_ir::ScalarType;
 use kiln_tests::array::Bound;
 use kiln_tests::case::Placement;
 
-use crate::random;
-use crate::row::{Data, H, Row, UNTOUCHED, half_ulp, stored, values_of};
+use super::random;
+use super::row::{Data, H, Row, UNTOUCHED, half_ulp, stored, values_of};
 
 pub fn rows() -> Vec<Row> {
     random::known_answer();

@@ -6,7 +6,7 @@ use kiln_tests::array::{Array, Bound};
 use kiln_tests::case::Placement;
 use kiln_tests::scalar::Num;
 
-use crate::row::{Data, H, Row, stored};
+use super::row::{Data, H, Row, stored};
 
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];

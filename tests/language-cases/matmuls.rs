@@ -6,7 +6,7 @@ use kiln_tests::array::{Array, Bound};
 use kiln_tests::case::{Arg, Expected, Placement};
 use kiln_tests::scalar::Num;
 
-use crate::row::{Data, H, Row, UNTOUCHED, largest, stored, values_of};
+use super::row::{Data, H, Row, UNTOUCHED, largest, stored, values_of};
 
 /// Tile sizes that are not the defaults.
 const SMALL: [(&str, usize); 3] = [("BM", 32), ("BN", 16), ("BK", 8)];

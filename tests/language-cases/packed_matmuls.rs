@@ -5,7 +5,7 @@ use kiln_ir::ScalarType;
 use kiln_tests::array::Bound;
 use kiln_tests::case::Placement;
 
-use crate::row::{H, Row, half_ulp, stored, values_of};
+use super::row::{H, Row, half_ulp, stored, values_of};
 
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];

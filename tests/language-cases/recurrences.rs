@@ -5,7 +5,7 @@ use ScalarType::*;
 use kiln_ir::ScalarType;
 use kiln_tests::case::Placement;
 
-use crate::row::{Data, H, Row, UNTOUCHED, half_ulp, largest, stored};
+use super::row::{Data, H, Row, UNTOUCHED, half_ulp, largest, stored};
 
 pub fn rows() -> Vec<Row> {
     let mut list = vec![];

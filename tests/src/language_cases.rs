@@ -1,6 +1,6 @@
 //! The kernels that the language must express (`tests/conformance/language_cases`): their files, and specializations to compile each kernel for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kiln_ir::ScalarType;
 use kiln_ir::func::IntFact;
@@ -11,7 +11,7 @@ use kiln_ir::signature::{Assumptions, KernelSignature, LaunchOptions, Specializa
 /// # Panics
 /// When they are not there.
 pub fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/language_cases");
+    let folder = crate::folder().join("conformance/language_cases");
     let entries = std::fs::read_dir(&folder).expect("the language cases");
     let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "kiln"));

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use kiln::{AnyTensor, Device, Error, Kernel, OwnedArg, Program, ProgramOptions, ScalarType, tuned};
+use kiln::{AnyTensor, Device, Error, Kernel, OwnedArg, Program, ProgramOptions, ScalarType, Timing, tuned};
 
 use crate::model::{self, Machine};
 
-/// Judges launches. A device that has a better clock (events of a GPU's stream) brings its own.
+/// Judges launches.
 pub trait Objective: Send {
     /// Whether figures are measured or predicted.
     fn kind(&self) -> tuned::Objective;
@@ -24,13 +24,16 @@ pub trait Objective: Send {
     fn sample(&mut self, kernel: &Kernel, args: &mut [OwnedArg]) -> Result<f64, Error>;
 }
 
-/// The objective of a device: the cost model on the emulator, else the clock.
+/// The objective of a device: the cost model on the emulator, the events of a GPU, else the clock.
 ///
 /// # Errors
 /// Where the memory to flush caches with cannot be had.
 pub fn of_device(device: &Device, flush: bool) -> Result<Box<dyn Objective>, Error> {
     if device.emulator_options().is_some() {
         return Ok(Box::new(Predicted::new(device)));
+    }
+    if device.cuda_info().is_some() {
+        return Ok(Box::new(Events { device: device.clone(), flush }));
     }
     Ok(Box::new(Clock::new(device, flush)?))
 }
@@ -71,9 +74,6 @@ impl Clock {
 
 /// Twice what the second-level caches hold together.
 fn flush_bytes(device: &Device) -> i64 {
-    if device.cuda_info().is_some() {
-        return 256 << 20;
-    }
     let text = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").unwrap_or_default();
     let kibibytes = text.trim().strip_suffix('K').and_then(|n| n.parse::<i64>().ok()).unwrap_or(1024);
     (2 * kibibytes * 1024 * device.num_sms()).clamp(1 << 20, 256 << 20)
@@ -89,7 +89,7 @@ impl Objective for Clock {
     }
 
     fn compiles_alongside(&self) -> bool {
-        self.device.cuda_info().is_some()
+        false
     }
 
     fn sample(&mut self, kernel: &Kernel, args: &mut [OwnedArg]) -> Result<f64, Error> {
@@ -99,6 +99,32 @@ impl Objective for Clock {
         let start = Instant::now();
         launch(kernel, &self.device, args).run()?;
         Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// The events of a GPU's stream: neither the way through the driver nor copies of tensors are part of a time.
+pub struct Events {
+    device: Device,
+    flush: bool,
+}
+
+impl Objective for Events {
+    fn kind(&self) -> tuned::Objective {
+        tuned::Objective::Measured
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    fn compiles_alongside(&self) -> bool {
+        true
+    }
+
+    fn sample(&mut self, kernel: &Kernel, args: &mut [OwnedArg]) -> Result<f64, Error> {
+        let timing = Timing { warm_up: 0, repeats: 1, cold: self.flush };
+        let (_, times) = launch(kernel, &self.device, args).timed(&timing)?;
+        Ok(times.median().as_secs_f64())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::{AnyTensor, Tensor};
+use crate::cuda::memory::DeviceMemory;
 use crate::element::Element;
 use crate::error::TensorError;
 use crate::storage::{Reading, Writing};
@@ -57,11 +58,54 @@ impl AnyTensor {
     pub(super) fn gather_into(&self, to: *mut u8, bytes: usize) -> Result<(), TensorError> {
         self.check_bytes(bytes)?;
         let _hold = self.storage.read()?;
+        if let Some(memory) = self.storage.device() {
+            return self.gather_from(memory, to);
+        }
         if !self.is_empty() {
             // SAFETY: `to` is fresh memory of the tensor's size, and the tensor is held for reading.
             unsafe { copy_axes(self.first().as_ptr(), to, &self.dims, &self.strides, self.elem.bytes() as usize, Way::Out) };
         }
         Ok(())
+    }
+
+    /// Copies the elements out of a GPU's memory.
+    fn gather_from(&self, memory: &DeviceMemory, to: *mut u8) -> Result<(), TensorError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        if self.is_dense() {
+            // SAFETY: `to` is fresh memory of the tensor's size; the elements lie within the memory.
+            return Ok(unsafe { memory.read(self.offset, to, self.byte_len())? });
+        }
+        // Everything between the first and the last element, of which the host picks the elements.
+        let (low, high) = self.reach();
+        let mut all = vec![0u8; high - low];
+        // SAFETY: the vector has that many bytes; the elements lie within the copy, at the places they have in the memory.
+        unsafe {
+            memory.read(low, all.as_mut_ptr(), all.len())?;
+            let first = all.as_mut_ptr().add(self.offset - low);
+            copy_axes(first, to, &self.dims, &self.strides, self.elem.bytes() as usize, Way::Out);
+        }
+        Ok(())
+    }
+
+    /// Overwrites elements in a GPU's memory.
+    fn scatter_to(&self, memory: &DeviceMemory, bytes: &[u8]) -> Result<(), TensorError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        if self.is_dense() {
+            return Ok(memory.write(self.offset, bytes)?);
+        }
+        let (low, high) = self.reach();
+        let mut all = vec![0u8; high - low];
+        // SAFETY: as in `gather_from`; `bytes`, which is only read, has the tensor's size.
+        unsafe {
+            memory.read(low, all.as_mut_ptr(), all.len())?;
+            let first = all.as_mut_ptr().add(self.offset - low);
+            copy_axes(first, bytes.as_ptr().cast_mut(), &self.dims, &self.strides, self.elem.bytes() as usize, Way::In);
+        }
+        Ok(memory.write(low, &all)?)
     }
 
     /// The elements' bytes in row-major order.
@@ -84,6 +128,9 @@ impl AnyTensor {
             return Err(TensorError::Shape("a bool that is neither 0 nor 1".to_owned()));
         }
         let _hold = self.storage.write()?;
+        if let Some(memory) = self.storage.device() {
+            return self.scatter_to(memory, bytes);
+        }
         if !self.is_empty() {
             let size = self.elem.bytes() as usize;
             // SAFETY: the tensor is held for writing, and `bytes`, which is only read, has its size.
@@ -97,6 +144,9 @@ impl AnyTensor {
     /// # Errors
     /// Where there is not that much memory, or a kernel writes this tensor on another thread.
     pub fn deep_clone(&self) -> Result<AnyTensor, TensorError> {
+        if self.storage.device().is_some() {
+            return self.clone_on_gpu();
+        }
         let storage = crate::storage::Storage::zeroed(self.byte_len())?;
         self.gather_into(storage.base().as_ptr(), storage.len())?;
         let mut copy = self.clone();
@@ -154,6 +204,7 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// Where the tensor is not dense, or its memory is being written.
     pub fn read(&self) -> Result<Reader<'_, T>, TensorError> {
+        self.any.on_host("a slice of the elements")?;
         let len = self.dense_len()?;
         let hold = self.any.storage.read()?;
         // SAFETY: dense, aligned, inside the storage, and held for reading as long as the guard lives.
@@ -166,6 +217,7 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// Where the tensor is not dense, or its memory is in use.
     pub fn write(&mut self) -> Result<Writer<'_, T>, TensorError> {
+        self.any.on_host("a slice of the elements")?;
         let len = self.dense_len()?;
         let hold = self.any.storage.write()?;
         // SAFETY: dense (so no element is met twice), aligned, inside the storage, and held for writing as long as the guard lives.

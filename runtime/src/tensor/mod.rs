@@ -13,6 +13,7 @@ pub mod candle;
 mod convert;
 mod copy;
 pub mod dlpack;
+mod place;
 mod show;
 mod slicing;
 mod views;
@@ -183,7 +184,7 @@ impl AnyTensor {
         self.len() * self.elem.bytes() as usize
     }
 
-    /// Address of the element with index 0.
+    /// Address of the element with index 0, in the memory that the tensor is in.
     pub fn address(&self) -> u64 {
         self.storage.base().as_ptr() as u64 + self.offset as u64
     }
@@ -219,11 +220,19 @@ impl AnyTensor {
         let _hold = self.storage.read()?;
         let size = self.elem.bytes() as usize;
         let offset = index.iter().zip(self.strides()).map(|(i, s)| i * s).sum::<i64>() as isize * size as isize;
+        if let Some(memory) = self.storage.device() {
+            let mut bytes = SmallVec::from_elem(0, size);
+            // SAFETY: the vector has as many bytes as the element, which lies inside the tensor.
+            unsafe { memory.read((self.offset as isize + offset) as usize, bytes.as_mut_ptr(), size)? };
+            return Ok(bytes);
+        }
         // SAFETY: inside the tensor, and held for reading.
         Ok(SmallVec::from_slice(unsafe { std::slice::from_raw_parts(self.first().as_ptr().offset(offset), size) }))
     }
 
+    /// The element with index 0 of a tensor in the host's memory.
     fn first(&self) -> NonNull<u8> {
+        debug_assert!(self.storage.device().is_none(), "an address of a GPU is not followed");
         // SAFETY: the offset lies within the storage, or at its end for an empty tensor.
         unsafe { self.storage.base().add(self.offset) }
     }

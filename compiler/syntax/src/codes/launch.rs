@@ -83,7 +83,8 @@ A program of the grid found the condition of an `assert` false. The message has 
 after it, so what the kernel writes is incomplete.
 "#;
     LAUNCH_DEVICE = "K1016", "the device cannot be used", r#"
-There is no such device, its driver is missing, or this version of Kiln cannot launch on it yet. `kiln devices` lists what there is; `KILN_DEVICE=cpu` chooses the CPU.
+There is no such device, its driver is missing, or the launch asks for more than it has. `kiln devices` lists what there is and why there is no GPU; `KILN_DEVICE=cpu` chooses
+the CPU. A GPU needs NVIDIA's driver (R525 or newer) and compute capability 8.0 or newer; nothing else of CUDA has to be installed.
 "#;
     LAUNCH_FAULT = "K1017", "the emulator stopped the kernel", r#"
 The emulator checks every access of a kernel: bounds and alignment of memory, reads of what nothing wrote, races between programs without atomics, barriers that not
@@ -110,6 +111,26 @@ through pointers or views made from them. Divisions by a scalar that is zero and
 
 Not looked at: memory behind raw pointers that the launch was given, whose length nobody knows; and races in kernels whose programs order their accesses by `grid_sync` or by
 atomics that acquire or release. Programs that ran before the mistake have written their results.
+"#;
+    LAUNCH_GPU_CALL = "K1021", "the GPU's driver refuses a call", r#"
+The message has the driver's function, the name of its result and what the driver says of it. Memory that is used up by another process and a broken driver installation are the
+usual causes.
+"#;
+    LAUNCH_GPU_FAULT = "K1022", "the GPU stopped a kernel", r#"
+The kernel touched memory outside, used a misaligned address, or failed an assertion. The driver does not say where, and ends everything that the process does on the GPU. The same
+launch with `--device emulator` (`Device::emulator()`) names the line, the program and the lane. Launches that are not waited for report this where the stream is waited for, with
+the kernels that were launched last.
+"#;
+    LAUNCH_GPU_LOST = "K1023", "the GPU cannot be used any more in this process", r#"
+An earlier kernel was stopped (K1022), and the driver refuses everything since. Start the process again.
+"#;
+    LAUNCH_GPU_CODE = "K1024", "the driver does not take a kernel's code", r#"
+Kiln makes PTX. Where `ptxas` is installed (`KILN_PTXAS`, `KILN_TOOLS`, `CUDA_HOME`, the search path) it makes machine code of that, else the driver does. A driver that is older than
+the PTX version a kernel needs refuses it: the message says which version that is. `KILN_PTXAS=off` leaves it to the driver always.
+"#;
+    LAUNCH_PLACE = "K1025", "a tensor is in the wrong memory", r#"
+Tensors are in the host's memory or in a GPU's. `Tensor::to(&device)` and `Tensor::to_host()` copy between them. A launch that is waited for (`run`) takes tensors of the host on a GPU too,
+and copies them in and back; a launch in a stream (`enqueue`) does not.
 "#;
     LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
 The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.

@@ -1,0 +1,114 @@
+//! A CUDA device, tested: the conformance table, the language cases, the examples, and what only the runtime's CUDA layer does (`memory`, `streams`, `graphs`), and what
+//! goes wrong (`scenarios`, each in a process of its own, since a fault ends a process's use of the GPU).
+//!
+//! With a GPU everything runs on it. Without one, the program starts itself again with the stand-in driver (`tests/driver-stand-in`) in front of the dynamic loader,
+//! and runs all of its own tests, the examples, and a sample of the tables. `--list` shows what there is; `KILN_GPU_FULL=1` takes the whole tables on the stand-in too.
+
+#[path = "../conformance/table.rs"]
+mod conformance;
+mod examples;
+mod graphs;
+#[path = "../language-cases/table.rs"]
+mod language_cases;
+mod memory;
+#[path = "../conformance/run.rs"]
+mod run;
+#[path = "../conformance/emulated.rs"]
+mod sample;
+mod scenarios;
+mod streams;
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use kiln::Device;
+use kiln_tests::case::{Case, Settings};
+use kiln_tests::stand_in;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Set where this program runs on the stand-in.
+const STAND_IN: &str = "KILN_GPU_STAND_IN";
+
+fn main() -> ExitCode {
+    if let Some(code) = scenarios::asked_for().or_else(examples::asked_for) {
+        return code;
+    }
+    let on_stand_in = std::env::var_os(STAND_IN).is_some();
+    match Device::cuda(0) {
+        Ok(device) => run_all(&device, on_stand_in),
+        Err(why) if on_stand_in => {
+            eprintln!("the stand-in cannot be used: {why}");
+            ExitCode::FAILURE
+        }
+        Err(why) => start_again(&why.to_string()),
+    }
+}
+
+/// Runs this program with the stand-in as driver.
+fn start_again(why: &str) -> ExitCode {
+    let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
+    command.args(std::env::args_os().skip(1)).env(STAND_IN, "1");
+    if !stand_in::give_to(&mut command, "") {
+        eprintln!("{why}; and there is no stand-in driver: nothing is tested");
+        return ExitCode::FAILURE;
+    }
+    let status = command.status().expect("this program starts");
+    ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+fn run_all(device: &Device, on_stand_in: bool) -> ExitCode {
+    let full = !on_stand_in || std::env::var_os("KILN_GPU_FULL").is_some();
+    let mut trials = vec![];
+    for group in [memory::tests(), streams::tests(), graphs::tests()] {
+        for (name, test) in group {
+            trials.push(Trial::test(name, move || {
+                test();
+                Ok(())
+            }));
+        }
+    }
+    trials.extend(scenarios::trials(on_stand_in));
+    trials.extend(examples::trials());
+    trials.extend(table_trials(device, full));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The tables' trials: all of them, or one of each kind.
+fn table_trials(device: &Device, full: bool) -> Vec<Trial> {
+    let mut trials = vec![];
+    let table: Vec<Arc<Case>> = conformance::table().into_iter().map(Arc::new).collect();
+    let chosen: BTreeSet<usize> = if full { (0..table.len()).collect() } else { sample::sample(&table).into_values().collect() };
+    for case in chosen.into_iter().map(|i| &table[i]) {
+        let (case, device, name) = (case.clone(), device.clone(), format!("conformance::{}", case.name));
+        trials.push(Trial::test(name.clone(), move || check(&name, &case, "k", &Settings::default(), &device)));
+    }
+    let files: Vec<_> = language_cases::files().into_iter().map(Arc::new).collect();
+    let rows: Vec<_> = language_cases::table().into_iter().map(Arc::new).collect();
+    for file in &files {
+        let mut seen = BTreeSet::new();
+        for row in rows.iter().filter(|row| language_cases::carries(file, row)) {
+            // One row of each kernel, in the file that has it alone.
+            if !full && (file.name.starts_with("section_") || !seen.insert(row.kernel)) {
+                continue;
+            }
+            let (file, row, device) = (file.clone(), row.clone(), device.clone());
+            let name = format!("language-cases::{}::{}::{}", file.name, row.kernel, row.size);
+            trials.push(Trial::test(name.clone(), move || {
+                let (case, kernel) = language_cases::case(&file, &row);
+                check(&name, &case, kernel, &row.settings, &device)
+            }));
+        }
+    }
+    trials
+}
+
+/// Runs a case. Where an earlier one took the GPU away from this process, in a process of its own.
+fn check(trial: &str, case: &Case, kernel: &str, settings: &Settings, device: &Device) -> Result<(), Failed> {
+    match run::check_kernel_on(case, kernel, settings, std::slice::from_ref(device)) {
+        Err(why) if why.contains("K1023") => support::alone(trial),
+        Err(why) => Err(format!("{why}\n--- source\n{}", case.source).into()),
+        Ok(()) => Ok(()),
+    }
+}
