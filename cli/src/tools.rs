@@ -1,6 +1,6 @@
 //! NVIDIA's assembler and disassembler, where they are installed: `KILN_TOOLS`, `CUDA_HOME`, the search path, `/usr/local/cuda`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -20,28 +20,8 @@ pub struct Assembled {
     pub warnings: Vec<String>,
 }
 
-fn candidates(name: &str) -> Vec<PathBuf> {
-    let mut list = Vec::new();
-    if let Some(root) = std::env::var_os("KILN_TOOLS").map(PathBuf::from) {
-        list.extend([root.join("nvidia/cu13/bin").join(name), root.join("bin").join(name), root.join(name)]);
-    }
-    if let Some(root) = std::env::var_os("CUDA_HOME").map(PathBuf::from) {
-        list.push(root.join("bin").join(name));
-    }
-    if let Some(path) = std::env::var_os("PATH") {
-        list.extend(std::env::split_paths(&path).map(|dir| dir.join(name)));
-    }
-    list.push(Path::new("/usr/local/cuda/bin").join(name));
-    list
-}
-
-/// The path of a tool, if it is installed.
-pub fn find(name: &str) -> Option<PathBuf> {
-    candidates(name).into_iter().find(|path| path.is_file())
-}
-
 fn required(name: &str) -> Result<PathBuf> {
-    match find(name) {
+    match kiln::ptxas::find(name) {
         Some(path) => Ok(path),
         None => bail!(
             "error[K1018]: `{name}` was not found; it comes with the CUDA toolkit: name its directory with KILN_TOOLS or CUDA_HOME, or put it on the search path"

@@ -25,12 +25,9 @@ pub fn dist() -> Result<()> {
     let archives = target.join("dist-archives");
     step("gather archives", || gather(&archives))?;
     step("build kiln (static)", || {
-        let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-        flags.push(OsString::from(" -L native="));
-        flags.push(&archives);
         run(cargo()
             .args(["build", "--profile", "dist", "--package", "kiln-cli", "--no-default-features", "--features", "llvm-static"])
-            .env("RUSTFLAGS", flags))
+            .env("RUSTFLAGS", flags(&archives)))
     })?;
     let kiln = target.join("dist/kiln");
     step("check", || check(&kiln))?;
@@ -39,8 +36,16 @@ pub fn dist() -> Result<()> {
     Ok(())
 }
 
+/// `RUSTFLAGS` with a directory of archives in front of the linker's own.
+pub fn flags(archives: &Path) -> OsString {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(" -L native=");
+    flags.push(archives);
+    flags
+}
+
 /// Fills `dir` with links to the archives that the C compiler knows.
-fn gather(dir: &Path) -> Result<()> {
+pub fn gather(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir)?;
     for name in ARCHIVES {
         let found = output("cc", &[&format!("-print-file-name={name}")]).map(PathBuf::from);
@@ -53,10 +58,17 @@ fn gather(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a binary that loads anything but the C library, or that does not start.
+/// Refuses a binary that is not self-contained, or that does not start.
 fn check(kiln: &Path) -> Result<()> {
-    let kiln = kiln.to_string_lossy();
-    let listing = output("ldd", &[&kiln]).context("`ldd` fails")?;
+    only_the_c_library(kiln)?;
+    let version = output(&kiln.to_string_lossy(), &["--version"]).context("`kiln --version` fails")?;
+    println!("    {version}");
+    Ok(())
+}
+
+/// Refuses a binary that loads anything but the C library.
+pub fn only_the_c_library(program: &Path) -> Result<()> {
+    let listing = output("ldd", &[&program.to_string_lossy()]).context("`ldd` fails")?;
     let extra: Vec<&str> = listing
         .lines()
         .filter_map(|line| line.split_whitespace().next())
@@ -65,7 +77,5 @@ fn check(kiln: &Path) -> Result<()> {
     if !extra.is_empty() {
         bail!("the binary loads {}: it is not self-contained", extra.join(", "));
     }
-    let version = output(&kiln, &["--version"]).context("`kiln --version` fails")?;
-    println!("    {version}");
     Ok(())
 }

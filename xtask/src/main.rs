@@ -1,10 +1,11 @@
-//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | dist`. Needs nothing but cargo.
+//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | dist | gpu-bundle`. Needs nothing but cargo.
 //!
 //! `setup` has what is missing installed, `tools` what only the tests need; every other command is one file and calls them first.
 
 mod bench;
 mod demo;
 mod dist;
+mod gpu_bundle;
 mod minilm;
 mod proc;
 mod setup;
@@ -32,6 +33,9 @@ Commands:
   minilm   Fetch the all-MiniLM-L6-v2 encoder and onnxruntime, run the example that uses it, check it, and time both;
              arguments are passed on to the example
   dist     Build the self-contained `kiln` binary (LLVM linked statically) and check that it is one
+  gpu-bundle  Build what a machine with a GPU needs to test and measure Kiln: one archive and a script
+             --try           run it here, on the stand-in driver
+             --profile dev   quick to build, LLVM linked dynamically: for trying it out here
   setup    Install what is missing: LLVM 22, a linker; with --tools also ptxas, nvdisasm and NVRTC for the tests
 
 Every command may be repeated: what is done is not done again.
@@ -70,6 +74,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench::bench(rest),
         "minilm" => minilm::minilm(rest),
         "dist" => no_more(rest).and_then(|()| dist::dist()),
+        "gpu-bundle" => gpu_bundle::gpu_bundle(&gpu_bundle::Options::parse(rest)?),
         "setup" => match rest {
             [] => setup::setup(),
             [flag] if flag == "--tools" => setup::setup().and_then(|()| tools::install()),

@@ -34,6 +34,7 @@ pub fn run(options: &BenchOptions, ui: &Ui) -> Result<ExitCode> {
         let kernel_options = tune::with_inputs(&options.kernel, sig, sizes.as_ref())?;
         let mut args = run::arguments(&kernel_options, sig)?;
         run::make_missing(&kernel, &device, sig, &mut args)?;
+        run::place(&device, &mut args)?;
         let mut objective = objective::of_device(&device, !options.no_flush)?;
         let timed = sweep::time(Problem { kernel: &kernel, device: &device, args }, &mut *objective, &settings)?;
         let t = timed.timing;

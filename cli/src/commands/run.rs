@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kiln::{AnyTensor, Device, Kernel, Launched, Origin, OwnedArg, Program, ProgramOptions};
+use kiln::{AnyTensor, Assembler, Device, Kernel, Launched, Origin, OwnedArg, Program, ProgramOptions, Timing};
 use kiln_ir::signature::KernelSignature;
 use kiln_tune::compare::{Comparison, Tolerance, compare};
 
@@ -23,6 +23,9 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
         None => Device::best()?,
     };
     let device = if options.checked { device.checked()? } else { device };
+    if let Some(warning) = device.cuda_info().and_then(|info| info.warning.as_deref()) {
+        ui.status("Warning", warning);
+    }
     let cached = if options.no_cache { ProgramOptions::without_cache() } else { ProgramOptions::from_env()? };
     let program = Program::open_with(file, ProgramOptions { opt_level: options.kernel.opt_level, ..cached })?;
     let kernels: Vec<&KernelSignature> = program.signatures().iter().map(|s| &**s).collect();
@@ -31,6 +34,7 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
     let plan = Outputs::parse(options, sig)?;
     let mut args = arguments(&options.kernel, sig)?;
     make_missing(&kernel, &device, sig, &mut args)?;
+    place(&device, &mut args)?;
     plan.check(sig, &args)?;
 
     let start = Instant::now();
@@ -44,19 +48,39 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
     let results = plan.snapshot(&args, options.repeat > 1)?;
     if options.repeat > 1 {
         // The first run met cold memory and threads that were not there yet: it counts only where it is the only one.
-        times.clear();
-        let bar = ui.progress(u64::from(options.repeat), "running");
-        for _ in 0..options.repeat {
-            let start = Instant::now();
-            launch(&kernel, &device, &mut args).run()?;
-            times.push(start.elapsed());
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
+        times = repeated(ui, &kernel, &device, &mut args, options.repeat)?;
     }
     let right = plan.finish(ui, options, &results)?;
     show(ui, sig, &device, &prepared, &args, times, operations);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The times of runs: on a GPU by its own events, elsewhere by the host's clock.
+fn repeated(ui: &Ui, kernel: &Kernel, device: &Device, args: &mut [OwnedArg], runs: u32) -> Result<Vec<Duration>> {
+    if device.cuda_info().is_some() {
+        let timing = Timing { warm_up: 3, repeats: runs, cold: false };
+        return Ok(launch(kernel, device, args).timed(&timing)?.1.sorted().to_vec());
+    }
+    let bar = ui.progress(u64::from(runs), "running");
+    let mut times = vec![];
+    for _ in 0..runs {
+        let start = Instant::now();
+        launch(kernel, device, args).run()?;
+        times.push(start.elapsed());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(times)
+}
+
+/// Brings tensors into the memory of the device.
+pub fn place(device: &Device, args: &mut [OwnedArg]) -> Result<()> {
+    for arg in args {
+        if let OwnedArg::Tensor(tensor) = arg {
+            *tensor = tensor.to(device)?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel with the command line's constants, types, functions and schedule.
@@ -285,6 +309,16 @@ fn say_compiled(ui: &Ui, sig: &KernelSignature, prepared: &Launched, time: Durat
     };
     let stages: Vec<String> = compiled.stages.iter().map(|s| format!("{} {}", s.name, milliseconds(s.time))).collect();
     ui.status(how, &format!("kernel `{}` in {} ({})", sig.name, milliseconds(time), stages.join(", ")));
+    if let Some(code) = prepared.gpu_code() {
+        let by = match code.assembler {
+            Assembler::Ptxas => "ptxas".to_owned(),
+            Assembler::Driver(None) => "the driver".to_owned(),
+            Assembler::Driver(Some(why)) => format!("the driver, as ptxas' result cannot be used: {why}"),
+        };
+        let time = milliseconds(code.load_time);
+        let local = if code.local_bytes > 0 { format!(", {} bytes of local memory", code.local_bytes) } else { String::new() };
+        ui.status("Assembled", &format!("by {by} in {time}: {} registers a thread{local}", code.registers));
+    }
 }
 
 fn operations(text: &str, sig: &KernelSignature, prepared: &Launched) -> Result<f64> {

@@ -108,6 +108,7 @@ impl<T: Element> Tensor<T> {
     /// Where the tensor has another number of axes, or is being written.
     pub fn array<D: Dimension>(&self) -> Result<ArrayReader<'_, T, D>, TensorError> {
         let hold = self.any.storage.read()?;
+        self.any.on_host("an array of ndarray's")?;
         let (lowest, shape, backwards) = self.layout();
         // SAFETY: extents and strides stay inside the storage, as the tensor does; who makes references of it holds the memory.
         let mut raw = unsafe { RawArrayView::from_shape_ptr(shape, lowest) };
@@ -126,6 +127,7 @@ impl<T: Element> Tensor<T> {
             return Err(TensorError::Shape(message));
         }
         let hold = self.any.storage.write()?;
+        self.any.on_host("an array of ndarray's")?;
         let (lowest, shape, backwards) = self.layout();
         // SAFETY: as in `array`.
         let mut raw = unsafe { RawArrayViewMut::from_shape_ptr(shape, lowest) };

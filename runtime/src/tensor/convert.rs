@@ -146,7 +146,7 @@ impl AnyTensor {
             ));
         }
         // One of the two strided copies goes straight to dense memory.
-        if from.is_dense() {
+        if from.is_dense() && from.device().is_none() {
             let _hold = from.storage.read()?;
             // SAFETY: dense, inside its storage, and held for reading.
             let bytes = unsafe { std::slice::from_raw_parts(from.first().as_ptr(), from.byte_len()) };

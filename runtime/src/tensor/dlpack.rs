@@ -267,6 +267,7 @@ impl AnyTensor {
     fn lend(&self, writes: bool) -> Result<DlpackTensor, TensorError> {
         let known = TYPES.iter().find(|(ty, _)| Some(*ty) == self.scalar_type());
         let &(ty, code) = known.ok_or_else(|| refused(format!("elements of {}", self.elem())))?;
+        self.on_host("lending through DLPack")?;
         if !(if writes { self.storage.try_write() } else { self.storage.try_read() }) {
             return Err(TensorError::Busy);
         }

@@ -75,6 +75,7 @@ fn tune(options: &SweepOptions, ui: &Ui) -> Result<ExitCode> {
         let kernel_options = with_inputs(&options.kernel, sig, sizes.as_ref())?;
         let mut args = run::arguments(&kernel_options, sig)?;
         run::make_missing(&kernel, &device, sig, &mut args)?;
+        run::place(&device, &mut args)?;
         let mut objective = objective::of_device(&device, !options.no_flush)?;
         let mut live = Live::new(ui, &sizes.as_ref().map(text).unwrap_or_default());
         let problem = Problem { kernel: &kernel, device: &device, args };
