@@ -21,7 +21,7 @@ use crate::cuda::launch::Call;
 use crate::cuda::module::Assembler;
 use crate::device::{Device, Kind};
 use crate::emulated::Ran;
-use crate::error::Error;
+use crate::error::{Error, TensorError};
 use crate::plan::{Holds, LaunchKey, Plan};
 use crate::program::Program;
 use crate::tensor::AnyTensor;
@@ -307,7 +307,10 @@ impl<'a> Launch<'a> {
             return Ok(Launched { plan, emulation: None });
         }
         let pool = match self.device.kind() {
-            Kind::Cpu(pool) | Kind::Checked(pool) => pool,
+            Kind::Cpu(pool) | Kind::Checked(pool) => {
+                on_host(&args)?;
+                pool
+            }
             Kind::Emulator(_) => return self.emulate(&args, plan),
             // SAFETY: the plan is of exactly these arguments, whose memory `on_gpu` holds; raw pointers are the promise of `Launch::pointer` and
             // `AnyTensor::from_addresses`.
@@ -488,6 +491,21 @@ impl<'a> Launch<'a> {
         self.bind_error(args)
             .unwrap_or_else(|| Error::Internal(format!("the number for `{name}` fits on one path but not on the other")))
     }
+}
+
+/// Refuses tensors in a GPU's memory, which the CPU cannot follow.
+fn on_host(args: &[Arg<'_>]) -> Result<(), TensorError> {
+    for (i, arg) in args.iter().enumerate() {
+        if let Arg::Tensor(tensor, _) = arg
+            && let Some(memory) = tensor.storage().device()
+        {
+            let (number, there) = (i + 1, memory.gpu.name());
+            return Err(TensorError::Place(format!(
+                "argument {number} is on {there}, and the launch is not: copy it to the host (`Tensor::to_host`)"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Plans a kernel keeps; a program whose shapes never repeat starts over now and then instead of growing.

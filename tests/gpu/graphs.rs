@@ -18,6 +18,7 @@ fn replays() {
     let stream = Stream::new(&gpu).unwrap();
     let (mut x, mut z) = (Tensor::<f32>::zeros_on(&gpu, &[200]).unwrap(), Tensor::<f32>::zeros_on(&gpu, &[200]).unwrap());
     let mut copy = AnyTensor::from(Tensor::<f32>::zeros_on(&gpu, &[200]).unwrap());
+    increment.on(&gpu).arg(&mut x).prepare().unwrap();
     add.on(&gpu).arg(&x).arg(&x).arg(&mut z).arg(3.0f32).prepare().unwrap();
     let graph = stream
         .capture(|stream| {

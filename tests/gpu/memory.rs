@@ -115,9 +115,11 @@ fn no_slices() {
     for error in [x.read().unwrap_err(), x.write().unwrap_err()] {
         assert!(error.to_string().contains("K1025") && error.to_string().contains("cuda:0"), "{error}");
     }
-    // The emulator has a memory of its own.
-    let error = increment().on(&Device::emulator()).arg(&mut x).run().unwrap_err();
-    assert!(error.to_string().contains("argument 1 is on cuda:0"), "{error}");
+    // The emulator has a memory of its own, and the CPU cannot follow either.
+    for device in [Device::emulator(), Device::cpu().unwrap()] {
+        let error = increment().on(&device).arg(&mut x).run().unwrap_err();
+        assert!(error.to_string().contains("argument 1 is on cuda:0"), "{error}");
+    }
 }
 
 fn too_much() {

@@ -35,6 +35,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "a_fault_in_a_stream", play: outside_later, says: &["launched", "K1022", "kernel `k`"], words: None },
     Scenario { name: "an_address_of_the_host", play: host_address, says: &["K1022"], words: Some("") },
+    Scenario { name: "too_many_streams", play: too_many_streams, says: &["one more"], words: None },
     Scenario { name: "prints", play: prints, says: &["k[0]: first 0", "k[1]: first 10", "after both"], words: None },
     Scenario {
         name: "an_old_driver",
@@ -167,6 +168,22 @@ fn host_address() {
     // SAFETY: never read by the host again.
     let error = unsafe { k.on(&gpu).pointer(ScalarType::F32, std::ptr::from_ref(&*word) as u64) }.run().unwrap_err();
     println!("{error}");
+}
+
+/// Not beside other tests, which want streams too.
+fn too_many_streams() {
+    let gpu = gpu();
+    let mut streams = vec![];
+    let error = loop {
+        match Stream::new(&gpu) {
+            Ok(stream) => streams.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert!(!streams.is_empty() && error.to_string().contains("K1021"), "{error}");
+    streams.clear();
+    Stream::new(&gpu).unwrap();
+    println!("one more");
 }
 
 fn prints() {

@@ -73,9 +73,9 @@ impl Driver {
             limits.resident_ctas = limits.resident_ctas.max(op.launch.grid.iter().product());
         }
         let how = Options { counters: false, limits, ..Options::default() };
-        self.exchange_mapped(true)?;
+        self.exchange_mapped(&op.launch.params, true)?;
         let ran = self.machine.launch(op.function.id, &op.function.name, &op.launch, &how);
-        self.exchange_mapped(false)?;
+        self.exchange_mapped(&op.launch.params, false)?;
         let error = match ran {
             Ok(report) => {
                 print!("{}", report.output);

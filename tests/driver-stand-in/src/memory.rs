@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use kiln_emulator::Arg;
+
 use crate::codes::{self, Code};
 use crate::options::options;
 use crate::state::{Driver, Needs, enter, put};
@@ -46,10 +48,13 @@ impl Driver {
         found.is_some_and(|(base, block)| address + bytes <= base + block.bytes)
     }
 
-    /// Brings mapped host memory to where kernels see it, or back.
-    pub fn exchange_mapped(&mut self, to_device: bool) -> Result<(), Code> {
-        for (&base, block) in self.host.iter().filter(|(_, block)| block.device.is_some()) {
-            let device = block.device.unwrap_or_default();
+    /// Brings mapped host memory to where kernels see it, or back: the blocks whose device addresses are among the parameters.
+    pub fn exchange_mapped(&mut self, params: &[Arg], to_device: bool) -> Result<(), Code> {
+        for (&base, block) in &self.host {
+            let Some(device) = block.device else { continue };
+            if !params.iter().any(|param| matches!(param, Arg::Bytes(bytes) if **bytes == device.to_le_bytes())) {
+                continue;
+            }
             // SAFETY: the block was allocated here with this many bytes.
             let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, block.bytes) };
             if to_device {
