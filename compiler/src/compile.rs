@@ -87,7 +87,7 @@ impl CompileOptions {
 /// A stage of a compilation and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// `instantiate`, `passes`, `pass:NAME`, `build`, `optimize`, `codegen`.
+    /// `instantiate`, `passes`, `pass:NAME`, `layouts` (GPU), `build`, `read` (GPU: LLVM reads what was built), `optimize`, `codegen`.
     pub name: String,
     /// Time.
     pub time: Duration,
@@ -207,7 +207,6 @@ impl Session {
         options: &CompileOptions,
         stages: &mut Vec<Stage>,
     ) -> Result<Artifact, CompileError> {
-        let start = Instant::now();
         match &options.target {
             Target::Host => {
                 let host_options = HostOptions {
@@ -230,7 +229,16 @@ impl Session {
                 let keep = nvptx::Options { keep_llvm: options.emit.llvm };
                 let artifact =
                     self.guard("generating PTX", || nvptx::compile(module, *gpu, keep))?.map_err(|e| self.codegen_error(e))?;
-                stages.push(Stage { name: "codegen".into(), time: start.elapsed() });
+                let times = artifact.timings;
+                for (name, time) in [
+                    ("layouts", times.layouts),
+                    ("build", times.build),
+                    ("read", times.read),
+                    ("optimize", times.optimize),
+                    ("codegen", times.codegen),
+                ] {
+                    stages.push(Stage { name: name.into(), time });
+                }
                 Ok(Artifact::Ptx(artifact))
             }
         }

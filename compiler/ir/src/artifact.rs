@@ -4,4 +4,4 @@ mod host;
 mod ptx;
 
 pub use host::{AccessInfo, AssertInfo, HostObject, HostTimings, PrintInfo, PrintOperand};
-pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam};
+pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings};

@@ -37,13 +37,15 @@ mod target;
 mod text;
 mod whole;
 
+use std::time::Instant;
+
 use crate::CodegenError;
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
 use kiln_passes::gpu::assign_layouts;
 
-pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam};
+pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings};
 
 /// Shared memory that every launch may use without asking the driver.
 const STATIC_LIMIT: u32 = 48 * 1024;
@@ -62,8 +64,9 @@ pub struct Options {
 /// mistakes of the compiler itself.
 pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> std::result::Result<PtxArtifact, CodegenError> {
     let mut rings = target.shared_bytes();
+    let mut timings = PtxTimings::default();
     loop {
-        match attempt(module, target, options, rings)? {
+        match attempt(module, target, options, rings, &mut timings)? {
             Attempt::Done(artifact) => return Ok(*artifact),
             Attempt::FewerStages { ring_bytes } => rings = ring_bytes,
         }
@@ -79,8 +82,11 @@ enum Attempt {
     },
 }
 
-fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32) -> Result<Attempt> {
+fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32, timings: &mut PtxTimings) -> Result<Attempt> {
+    let start = Instant::now();
     let (laid_out, layouts, warps) = lay_out_within(module, rings)?;
+    timings.layouts += start.elapsed();
+    let start = Instant::now();
     let kernel = only_kernel(&laid_out)?;
     let func = &laid_out.funcs[kernel];
     let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
@@ -90,6 +96,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         let left = emitter.scratch.ring_bytes().saturating_sub(shared_bytes - target.shared_bytes());
         // A budget that the rings kept to already changes nothing.
         if emitter.scratch.ring_bytes() <= rings && left > 0 {
+            timings.build += start.elapsed();
             return Ok(Attempt::FewerStages { ring_bytes: left });
         }
         let message = format!(
@@ -103,7 +110,8 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
     let (asserts, prints) = (std::mem::take(&mut emitter.asserts), std::mem::take(&mut emitter.prints));
     let machine = target::Machine::new(target, emitter.ptx)?;
     let text = emitter.finish(&machine.header());
-    let (llvm, ptx) = machine.compile(&text, options.keep_llvm)?;
+    timings.build += start.elapsed();
+    let (llvm, ptx) = machine.compile(&text, options.keep_llvm, timings)?;
     Ok(Attempt::Done(Box::new(PtxArtifact {
         ptx,
         name: entry_name(&func.name),
@@ -117,6 +125,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         asserts,
         prints,
         llvm,
+        timings: *timings,
     })))
 }
 

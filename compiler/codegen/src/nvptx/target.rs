@@ -1,6 +1,8 @@
 //! The target: the LLVM machine, and the way from LLVM text to PTX.
 
-use kiln_ir::artifact::GpuTarget;
+use std::time::Instant;
+
+use kiln_ir::artifact::{GpuTarget, PtxTimings};
 
 use super::error::{Result, internal};
 use crate::llvm::Llvm;
@@ -29,12 +31,18 @@ impl Machine {
     }
 
     /// Compiles a module's text. Returns the optimized LLVM text where `keep_llvm`, and the PTX.
-    pub(super) fn compile(&self, text: &str, keep_llvm: bool) -> Result<(Option<String>, String)> {
+    pub(super) fn compile(&self, text: &str, keep_llvm: bool, timings: &mut PtxTimings) -> Result<(Option<String>, String)> {
+        if let Some(p) = std::env::var_os("KILN_RAW") { std::fs::write(p, text).unwrap(); }
+        let start = Instant::now();
         let module = Llvm::parse(text).map_err(|e| internal(format!("LLVM cannot read the module: {e}\n{text}")))?;
         self.machine.verify(&module)?;
+        let read = Instant::now();
         self.machine.run_passes(&module, PASSES)?;
+        let optimized = Instant::now();
         let llvm = keep_llvm.then(|| module.text());
+        let kept = Instant::now();
         let ptx = self.machine.emit(&module, Output::Assembly)?;
+        (timings.read, timings.optimize, timings.codegen) = (read - start, optimized - read, kept.elapsed());
         let ptx = String::from_utf8(ptx).map_err(|e| internal(format!("PTX is no text: {e}")))?;
         Ok((llvm, ptx))
     }

@@ -1,5 +1,7 @@
 //! PTX and its tables: what the NVPTX back end makes, disk caches keep, and bundles carry.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::host::{AssertInfo, PrintInfo};
@@ -118,8 +120,23 @@ pub struct LayoutStats {
     pub through_shared: u32,
 }
 
+/// How long the stages of a compilation took.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PtxTimings {
+    /// Layouts for every tile.
+    pub layouts: Duration,
+    /// Writing LLVM IR.
+    pub build: Duration,
+    /// LLVM reads and checks it.
+    pub read: Duration,
+    /// LLVM's optimization passes.
+    pub optimize: Duration,
+    /// LLVM makes PTX.
+    pub codegen: Duration,
+}
+
 /// A compiled kernel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PtxArtifact {
     /// PTX text with one entry.
     pub ptx: String,
@@ -146,4 +163,7 @@ pub struct PtxArtifact {
     pub prints: Vec<PrintInfo>,
     /// LLVM text after optimization, where asked for.
     pub llvm: Option<String>,
+    /// Stage times of this compilation (zero for an artifact read from a cache).
+    #[serde(skip)]
+    pub timings: PtxTimings,
 }

@@ -287,16 +287,29 @@ fn outside(a: &[u64], b: &[u64]) -> SmallVec<[u64; 8]> {
 /// Wavefronts that warp 0 takes to access all of its registers in a buffer.
 fn access_wavefronts(layout: &Layout, buffer: &SharedBuffer, vector: u32, element_bytes: u32) -> u32 {
     let lanes = 1u32 << layout.unit().bits(Hw::Lane);
+    let of = |offsets: &[u64]| {
+        let addresses: Vec<u64> = offsets.iter().map(|o| o * u64::from(element_bytes)).collect();
+        wavefronts(&addresses, vector * element_bytes)
+    };
+    // One access a vector: the register that is its first element.
+    let first = |offset: u64| offset.is_multiple_of(u64::from(vector));
+    if let SharedBuffer::Swizzled(swizzled) = buffer
+        && let Some(to_offset) = swizzled.unit().map().right_inverse().map(|inverse| inverse.compose(layout.unit().map()))
+    {
+        let column = |hw: Hw, bit: u8| to_offset.cols()[usize::from(layout.unit().shift(hw) + bit)];
+        let image = |hw: Hw, index: u32| bits_of(u64::from(index)).fold(0, |offset, bit| offset ^ column(hw, bit as u8));
+        let by_lane: Vec<u64> = (0..lanes).map(|lane| image(Hw::Lane, lane)).collect();
+        if by_lane.iter().all(|&offset| first(offset)) {
+            // A register XORs the same whole vectors into the offset of every lane, which exchanges banks but makes no conflict; repetitions are as many.
+            let starts = (0..1 << layout.unit().bits(Hw::Register)).filter(|&register| first(image(Hw::Register, register)));
+            return starts.count() as u32 * layout.repetitions() * of(&by_lane);
+        }
+    }
     (0..layout.registers())
         .filter_map(|register| {
             let offsets: Option<Vec<u64>> =
                 (0..lanes).map(|lane| buffer.offset(&layout.coords(register, lane, 0, 0)).map(u64::from)).collect();
-            let offsets = offsets?;
-            // One access a vector: the register that is its first element.
-            offsets[0].is_multiple_of(u64::from(vector)).then(|| {
-                let addresses: Vec<u64> = offsets.iter().map(|o| o * u64::from(element_bytes)).collect();
-                wavefronts(&addresses, vector * element_bytes)
-            })
+            offsets.filter(|offsets| first(offsets[0])).map(|offsets| of(&offsets))
         })
         .sum()
 }

@@ -1,6 +1,7 @@
 //! Reading the root file and everything it uses, collecting items, resolving imports.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use kiln_syntax::ast::{self, Item, UseKind, UseTree};
 use kiln_syntax::codes;
@@ -10,6 +11,9 @@ use kiln_syntax::span::{FileId, Span};
 use rustc_hash::FxHashMap;
 
 use super::{Def, Import, ItemId, Module, ModuleId, Modules, closest};
+
+/// Trees of the library that are kept: a module's place is the number of files before it, which differs little between programs.
+const MOST_TREES: usize = 64;
 
 /// Gives the text of the files that `use` names.
 pub trait ModuleLoader {
@@ -68,8 +72,7 @@ pub(crate) fn load_modules(sources: &mut SourceMap, root: FileId, loader: &dyn M
 impl Load<'_> {
     fn module(&mut self, file: FileId, is_std: bool) -> ModuleId {
         let id = ModuleId(self.modules.list.len() as u32);
-        let (ast, diagnostics) = kiln_syntax::parse::parse(self.sources, file);
-        self.diagnostics.extend(diagnostics);
+        let ast = self.parse(file, is_std);
         self.by_name.insert(self.sources.file(file).name().to_owned(), id);
         let mut names: FxHashMap<Arc<str>, Def> = FxHashMap::default();
         let mut spans: FxHashMap<Arc<str>, Span> = FxHashMap::default();
@@ -104,6 +107,25 @@ impl Load<'_> {
         id
     }
 
+    /// The tree of a file. Those of the library are parsed once a process and place in a program: their text never changes.
+    fn parse(&mut self, file: FileId, is_std: bool) -> Arc<ast::File> {
+        static PARSED: Mutex<BTreeMap<(String, FileId), Arc<ast::File>>> = Mutex::new(BTreeMap::new());
+        let key = is_std.then(|| (self.sources.file(file).name().to_owned(), file));
+        let parsed = || PARSED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(tree) = key.as_ref().and_then(|key| parsed().get(key).cloned()) {
+            return tree;
+        }
+        let (tree, diagnostics) = kiln_syntax::parse::parse(self.sources, file);
+        self.diagnostics.extend(diagnostics);
+        let tree = Arc::new(tree);
+        if let Some(key) = key
+            && parsed().len() < MOST_TREES
+        {
+            parsed().insert(key, tree.clone());
+        }
+        tree
+    }
+
     /// Loads the modules of the standard library whose prelude names the file mentions.
     fn prelude(&mut self, module: ModuleId) {
         let file = self.modules.module(module).file;
@@ -116,7 +138,7 @@ impl Load<'_> {
             _ => false,
         });
         for (path, name) in kiln_std::PRELUDE {
-            if takes_functions || text.is_empty() || text.contains(name) {
+            if takes_functions || text.is_empty() || mentions(&text, name) {
                 self.std_module(path);
             }
         }
@@ -250,6 +272,15 @@ impl Load<'_> {
         self.diagnostics.push(d);
         None
     }
+}
+
+/// Whether a text has the word `name` without a path in front: `fast::exp` does not mean `exp`.
+fn mentions(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(word) && !before.ends_with("::") && !after.starts_with(word)
+    })
 }
 
 fn std_names() -> String {

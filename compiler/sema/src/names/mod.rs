@@ -52,7 +52,7 @@ pub struct Module {
     /// Its text; empty where the file came as tokens.
     pub text: Arc<str>,
     /// Its tree.
-    pub ast: ast::File,
+    pub ast: Arc<ast::File>,
     /// Own items and imports.
     pub names: FxHashMap<Arc<str>, Def>,
     /// Imports, for the warning about unused ones.
