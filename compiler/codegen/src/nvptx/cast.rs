@@ -34,7 +34,22 @@ impl Emitter<'_> {
             let wide: Vec<Val> = values.iter().map(|&v| self.for_f8(v, from)).collect();
             return self.f32_to_f8(&wide, to);
         }
+        if from == ScalarType::F32 && matches!(to, ScalarType::F16 | ScalarType::BF16) && values.len().is_multiple_of(2) {
+            return values.chunks(2).flat_map(|pair| self.narrow_pair(pair, to)).collect();
+        }
         values.iter().map(|&v| self.cast_one(v, from, to)).collect()
+    }
+
+    /// Two f32 rounded to the halves of a word: neighbours mostly travel together.
+    fn narrow_pair(&mut self, pair: &[Val], to: ScalarType) -> Vec<Val> {
+        if pair.iter().all(|v| v.as_float().is_some()) {
+            return pair.iter().map(|&v| self.cast_one(v, ScalarType::F32, to)).collect();
+        }
+        // The instruction names the upper half first.
+        let ptx = format!("cvt.rn.{}x2.f32 $0, $2, $1;", to.name());
+        let word = self.w.asm(&[Ty::I32], Asm::Pure, &ptx, "=r,f,f", pair)[0];
+        let elem = self.value_type(Elem::Scalar(to));
+        self.w.split(word, elem)
     }
 
     /// An element as an f32 that rounds to an 8-bit float as the element would.

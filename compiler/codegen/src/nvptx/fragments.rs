@@ -274,7 +274,7 @@ impl Emitter<'_> {
         at: [u32; 2],
     ) -> Result<String> {
         let depth = 1 - operand.across;
-        let mut word = Val::i32(0);
+        let mut parts: SmallVec<[Val; 4]> = smallvec![];
         for i in 0..operand.width {
             let mut coords = at;
             coords[depth] += i;
@@ -288,17 +288,14 @@ impl Emitter<'_> {
             }
             match value.ty {
                 Ty::F64 => return Ok(ptx.input(value, 'd')),
-                Ty::F32 => {
-                    word = self.w.bitcast(value, Ty::I32);
-                }
-                ty => {
-                    let bits = self.w.bitcast(value, ty.int());
-                    let wide = self.w.cast("zext", bits, Ty::I32);
-                    let placed = self.w.shl(wide, i * ty.bits());
-                    word = self.w.or_disjoint(word, placed);
-                }
+                Ty::F32 => parts.push(self.w.bitcast(value, Ty::I32)),
+                _ => parts.push(value),
             }
         }
+        let word = match parts[..] {
+            [word] if word.ty == Ty::I32 => word,
+            _ => self.w.join(&parts, Ty::I32),
+        };
         Ok(ptx.input(word, 'r'))
     }
 }

@@ -36,6 +36,7 @@ mod staged;
 mod target;
 mod text;
 mod whole;
+mod words;
 
 use std::time::Instant;
 

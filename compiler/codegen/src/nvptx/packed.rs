@@ -7,6 +7,7 @@ use kiln_ir::ops::{CacheOp, Evict};
 
 use super::emit::Emitter;
 use super::text::{Asm, Ty, Val, int_of};
+use super::words::bits_of;
 
 /// How an access behaves besides its address.
 #[derive(Clone, Copy, Debug)]
@@ -118,21 +119,23 @@ impl Emitter<'_> {
         let align = (elem.int().bits() / 8).max(1) * count as u32;
         let memory = if elem == Ty::Global { Ty::I64 } else { elem };
         let invariant = if constant { ", !invariant.load !9" } else { "" };
-        let one = |w: &mut super::text::Writer, v: Val| w.bitcast(v, elem);
-        if count == 1 {
-            let text = format!("load {}, {}, align {align}{invariant}", memory.llvm(), address.typed());
-            let value = self.w.value(memory, &text);
-            return vec![one(&mut self.w, value)];
+        let words = words(elem, count);
+        if words.ty == Ty::I32 && words.count < count {
+            let loaded = self.load_plain(address, Ty::I32, words.count, align, invariant);
+            return self.unpack(&loaded, elem, count, &words);
         }
-        let vector =
-            self.w.value(memory, &format!("load <{count} x {}>, {}, align {align}{invariant}", memory.llvm(), address.typed()));
-        (0..count)
-            .map(|i| {
-                let text = format!("extractelement <{count} x {}> {}, i32 {i}", memory.llvm(), vector.text());
-                let value = self.w.value(memory, &text);
-                one(&mut self.w, value)
-            })
-            .collect()
+        let loaded = self.load_plain(address, memory, count, align, invariant);
+        loaded.into_iter().map(|v| self.w.bitcast(v, elem)).collect()
+    }
+
+    /// A load of `count` values as LLVM has it.
+    fn load_plain(&mut self, address: Val, ty: Ty, count: usize, align: u32, attributes: &str) -> Vec<Val> {
+        if count == 1 {
+            return vec![self.w.value(ty, &format!("load {}, {}, align {align}{attributes}", ty.llvm(), address.typed()))];
+        }
+        let vector = format!("<{count} x {}>", ty.llvm());
+        let loaded = self.w.value(ty, &format!("load {vector}, {}, align {align}{attributes}", address.typed()));
+        (0..count).map(|i| self.w.value(ty, &format!("extractelement {vector} {}, i32 {i}", loaded.text()))).collect()
     }
 
     /// Stores consecutive elements where `predicate` holds.
@@ -170,18 +173,23 @@ impl Emitter<'_> {
     fn store_exact(&mut self, address: Val, values: &[Val]) {
         let elem = values[0].ty;
         let memory = if elem == Ty::Global { Ty::I64 } else { elem };
+        let align = (elem.int().bits() / 8).max(1) * values.len() as u32;
+        let words = words(elem, values.len());
+        let values = if words.ty == Ty::I32 && words.count < values.len() {
+            self.pack(values, &words)
+        } else {
+            values.iter().map(|&v| self.w.bitcast(v, memory)).collect()
+        };
         let count = values.len();
-        let align = (elem.int().bits() / 8).max(1) * count as u32;
-        let values: Vec<Val> = values.iter().map(|&v| self.w.bitcast(v, memory)).collect();
         if count == 1 {
             let text = format!("store {}, {}, align {align}", values[0].typed(), address.typed());
             return self.w.effect(&text);
         }
-        let ty = format!("<{count} x {}>", memory.llvm());
+        let ty = format!("<{count} x {}>", values[0].ty.llvm());
         let mut vector = "poison".to_owned();
         for (i, value) in values.iter().enumerate() {
             let text = format!("insertelement {ty} {vector}, {}, i32 {i}", value.typed());
-            vector = self.w.value(memory, &text).text();
+            vector = self.w.value(value.ty, &text).text();
         }
         let text = format!("store {ty} {vector}, {}, align {align}", address.typed());
         self.w.effect(&text);
@@ -190,19 +198,15 @@ impl Emitter<'_> {
     /// Elements into the words they travel in.
     fn pack(&mut self, values: &[Val], words: &Words) -> Vec<Val> {
         let per_word = values.len() / words.count;
+        if per_word > 1 {
+            return values.chunks(per_word).map(|chunk| self.w.join(chunk, words.ty)).collect();
+        }
         values
-            .chunks(per_word)
-            .map(|chunk| {
-                let bits = chunk[0].ty.int();
-                let ints: Vec<Val> = chunk.iter().map(|&v| constant_bits(v).unwrap_or_else(|| self.w.bitcast(v, bits))).collect();
-                if per_word == 1 {
-                    return if bits.bits() < words.ty.bits() { self.w.cast("zext", ints[0], words.ty) } else { ints[0] };
-                }
-                ints.iter().enumerate().fold(Val::int(words.ty, 0), |word, (i, &part)| {
-                    let wide = self.w.cast("zext", part, words.ty);
-                    let placed = self.w.shl(wide, i as u32 * bits.bits());
-                    self.w.or(word, placed)
-                })
+            .iter()
+            .map(|&v| {
+                let bits = v.ty.int();
+                let int = bits_of(v).map_or_else(|| self.w.bitcast(v, bits), |constant| Val::int(bits, constant));
+                if bits.bits() < words.ty.bits() { self.w.cast("zext", int, words.ty) } else { int }
             })
             .collect()
     }
@@ -210,6 +214,9 @@ impl Emitter<'_> {
     /// The elements of words.
     fn unpack(&mut self, loaded: &[Val], elem: Ty, count: usize, words: &Words) -> Vec<Val> {
         let per_word = count / words.count;
+        if per_word > 1 && words.ty == Ty::I32 {
+            return loaded.iter().flat_map(|&word| self.w.split(word, elem)).collect();
+        }
         let bits = int_of(elem.int().bits());
         (0..count)
             .map(|i| {
@@ -220,19 +227,6 @@ impl Emitter<'_> {
             })
             .collect()
     }
-}
-
-/// The bits of a float constant as an integer constant, so that fills become immediates.
-fn constant_bits(value: Val) -> Option<Val> {
-    value.as_float().map(|v| {
-        let bits = match value.ty {
-            Ty::F16 => i64::from(half::f16::from_f64(v).to_bits() as i16),
-            Ty::BF16 => i64::from(half::bf16::from_f64(v).to_bits() as i16),
-            Ty::F32 => i64::from((v as f32).to_bits() as i32),
-            _ => v.to_bits() as i64,
-        };
-        Val::int(value.ty.int(), bits)
-    })
 }
 
 fn list_of(count: usize, first: usize) -> String {

@@ -32,7 +32,6 @@ impl Machine {
 
     /// Compiles a module's text. Returns the optimized LLVM text where `keep_llvm`, and the PTX.
     pub(super) fn compile(&self, text: &str, keep_llvm: bool, timings: &mut PtxTimings) -> Result<(Option<String>, String)> {
-        if let Some(p) = std::env::var_os("KILN_RAW") { std::fs::write(p, text).unwrap(); }
         let start = Instant::now();
         let module = Llvm::parse(text).map_err(|e| internal(format!("LLVM cannot read the module: {e}\n{text}")))?;
         self.machine.verify(&module)?;

@@ -7,6 +7,11 @@
 
 use std::fmt::Write as _;
 
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::words::Part;
+
 /// The LLVM types in use. `Global` and `Shared` are pointers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Ty {
@@ -225,13 +230,19 @@ pub(super) struct Writer {
     lines: Vec<String>,
     /// Instructions at the head of the entry block: thread coordinates and what they need.
     prologue: Vec<String>,
-    in_prologue: bool,
+    pub(super) in_prologue: bool,
     values: u32,
     labels: u32,
     current: Label,
     /// Number of the metadata node of the current source line.
     pub(super) location: Option<u32>,
     declarations: std::collections::BTreeSet<String>,
+    /// Elements that came out of words.
+    pub(super) parts: FxHashMap<Val, Part>,
+    /// Words of elements in the current block.
+    pub(super) joined: FxHashMap<SmallVec<[Val; 4]>, Val>,
+    /// Lines of instructions that are only needed where something reads their results; ascending.
+    pub(super) optional: Vec<usize>,
 }
 
 impl Writer {
@@ -245,13 +256,38 @@ impl Writer {
             current: Label(0),
             location: None,
             declarations: std::collections::BTreeSet::new(),
+            parts: FxHashMap::default(),
+            joined: FxHashMap::default(),
+            optional: Vec::new(),
         }
     }
 
+    pub(super) fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(super) fn value_count(&self) -> usize {
+        self.values as usize
+    }
+
+    pub(super) fn all_lines(&self) -> impl Iterator<Item = &str> {
+        self.prologue.iter().chain(&self.lines).map(String::as_str)
+    }
+
+    pub(super) fn line_mut(&mut self, at: usize) -> &mut String {
+        &mut self.lines[at]
+    }
+
+    /// What was written since line `start` is only needed where something reads it.
+    pub(super) fn optional_since(&mut self, start: usize) {
+        self.optional.extend(start..self.lines.len());
+    }
+
     /// The text of the body and the declarations it needs.
-    pub(super) fn finish(self) -> (String, String) {
+    pub(super) fn finish(mut self) -> (String, String) {
+        self.drop_unused();
         let mut body = String::from("b0:\n");
-        for line in self.prologue.iter().chain(&self.lines) {
+        for line in self.all_lines().filter(|line| !line.is_empty()) {
             body.push_str(line);
             body.push('\n');
         }
@@ -310,6 +346,7 @@ impl Writer {
 
     pub(super) fn start(&mut self, label: Label) {
         self.lines.push(format!("b{}:", label.0));
+        self.joined.clear();
         self.current = label;
     }
 
