@@ -456,6 +456,8 @@ impl<'a> Launch<'a> {
         Ok(Tuning {
             subject: self.subject(&descs, &options, &found, &program.tuned(&signature.name).content),
             candidates: signature.candidates(&descs, &options).map_err(fails)?,
+            // A kernel whose constants only a configuration gives has no defaults.
+            defaults: signature.default_config(&descs, &options).ok(),
             dims: found.dims.into_iter().collect(),
             key: Key(found.key.into_iter().collect()),
         })

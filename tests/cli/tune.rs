@@ -196,7 +196,8 @@ kernel k<const B: int = 32>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(place.path("e.json")).unwrap()).unwrap();
     assert_eq!(report["objective"], "predicted");
     let trials = report["sizes"][0]["trials"].as_array().unwrap();
-    assert!(trials.len() == 6 && trials.iter().all(|t| t["timing"]["median"].as_f64().unwrap() > 0.0));
+    // Those of the lists, and the defaults, whose warps are the compiler's choice.
+    assert!(trials.len() == 7 && trials.iter().all(|t| t["timing"]["median"].as_f64().unwrap() > 0.0));
     // The same again gives the same: nothing is measured.
     let again = place.ok(&[&args[..], &["--json", "e2.json", "--fresh"]].concat());
     let second: serde_json::Value = serde_json::from_slice(&std::fs::read(place.path("e2.json")).unwrap()).unwrap();

@@ -97,9 +97,9 @@ pub fn from_counters(machine: &Machine, ptx: &PtxArtifact, total: &Count, progra
     // Registers are not known before ptxas: occupancy is that of warps and shared memory.
     let fits = occupancy(ptx.target, ptx.num_warps, 0, ptx.shared_bytes);
     let programs = programs.max(1) as f64;
-    let slots = machine.processors * f64::from(fits.blocks.max(1));
-    let waves = (programs / slots).ceil();
-    let idle = (waves * slots / programs).max(1.0).min(slots);
+    let waves = (programs / (machine.processors * f64::from(fits.blocks.max(1)))).ceil();
+    // Programs of one multiprocessor share its units: what counts is how evenly they are spread over the multiprocessors.
+    let idle = (programs / machine.processors).ceil() * machine.processors / programs;
     // A launch that does not fill the device has fewer warps a multiprocessor than fit.
     let resident = (programs / machine.processors).min(f64::from(fits.blocks.max(1))).max(1.0) * f64::from(ptx.num_warps);
     let hidden = (resident / HIDING).min(1.0);
@@ -112,7 +112,7 @@ pub fn from_counters(machine: &Machine, ptx: &PtxArtifact, total: &Count, progra
     // What is not hidden adds up: with few warps one unit waits for the other.
     let all = issue + shared + tensor + cache;
     let busy = busiest + (1.0 - hidden) * (all - busiest);
-    busy * idle.min(machine.processors) + waves * machine.start
+    busy * idle + waves * machine.start
 }
 
 #[cfg(test)]

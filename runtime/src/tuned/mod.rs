@@ -12,7 +12,7 @@ pub use choose::{Choice, best, choices};
 pub use record::{Key, Objective, Outcome, Reason, Record, Subject, Timing};
 pub use store::{Loaded, TuneError, TuneStore};
 
-use kiln_ir::signature::{Candidate, KernelSignature, LaunchOptions, TuningKey};
+use kiln_ir::signature::{Candidate, Config, KernelSignature, LaunchOptions, TuningKey};
 
 /// What a sweep has to know of a launch; see [`crate::Launch::tuning`].
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Tuning {
     pub dims: std::collections::BTreeMap<String, i64>,
     /// Every configuration, with its launch or why there is none.
     pub candidates: Vec<Candidate>,
+    /// What the kernel's own defaults come to, where it has some.
+    pub defaults: Option<Config>,
 }
 
 /// The subject of a launch's results.

@@ -25,7 +25,9 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     let mut by_model = open.clone();
     let cost = |i: &usize| lab.predicted(*i).unwrap_or(f64::INFINITY);
     by_model.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-    let mut first: Vec<usize> = by_model.into_iter().take(left.div_ceil(4)).collect();
+    // The defaults before all: their author may have known something.
+    let mut first: Vec<usize> = lab.defaults().filter(|d| open.contains(d)).into_iter().take(left).collect();
+    first.extend(by_model.into_iter().filter(|i| lab.defaults() != Some(*i)).take(left.div_ceil(4).min(left - first.len())));
     while first.len() < left.div_ceil(2) {
         match features.farthest(&open, &first) {
             Some(next) => first.push(next),

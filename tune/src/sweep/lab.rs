@@ -72,7 +72,8 @@ pub struct Lab<'a> {
     /// What the tensors that the kernel may write hold after a right run, one a parameter.
     reference: Vec<Option<AnyTensor>>,
     reference_of: String,
-    defaults: Option<Timing>,
+    /// Number of the kernel's own defaults.
+    default_trial: Option<usize>,
     looked: usize,
 }
 
@@ -100,13 +101,22 @@ impl<'a> Lab<'a> {
         let tuning = launch(problem.kernel, problem.device, &mut problem.args).tuning()?;
         let candidates: Vec<_> =
             tuning.candidates.into_iter().filter(|c| settings.shard.is_none_or(|shard| shard.has(&c.config))).collect();
-        let trials: Vec<Trial> = candidates
+        let mut trials: Vec<Trial> = candidates
             .into_iter()
             .map(|candidate| {
                 let outcome = candidate.bound.err().map(|message| Outcome::Rejected { reason: Reason::Condition, message });
-                Trial { config: candidate.config, work: None, predicted: None, outcome, resumed: false }
+                Trial::new(candidate.config, outcome)
             })
             .collect();
+        // The defaults are a configuration like any other, whether the lists have them or not: what is found is never slower than what was there.
+        let defaults = tuning.defaults.filter(|config| settings.shard.is_none_or(|shard| shard.has(config)));
+        let default_trial = defaults.map(|config| match trials.iter().position(|t| t.config == config) {
+            Some(number) => number,
+            None => {
+                trials.push(Trial::new(config, None));
+                trials.len() - 1
+            }
+        });
         let states = trials.iter().map(|_| State::default()).collect();
         let bed = Bed::new(problem.kernel, std::mem::take(&mut problem.args))?;
         let mut lab = Lab {
@@ -124,7 +134,7 @@ impl<'a> Lab<'a> {
             bed,
             reference: vec![],
             reference_of: String::new(),
-            defaults: None,
+            default_trial,
             looked: 0,
         };
         let resumed = lab.resume()?;
@@ -179,11 +189,6 @@ impl<'a> Lab<'a> {
             Ok(()) => {
                 self.reference_of = "the kernel's defaults".to_owned();
                 self.reference = self.bed.outputs()?;
-                let effort = self.full_effort();
-                let mut samples = vec![];
-                let precision = self.settings.precision;
-                self.bed.sample_into(self.objective, &defaults, &mut samples, effort, precision, f64::INFINITY)?;
-                self.defaults = sample::timing(&samples);
                 return Ok(());
             }
             Err(error) => Some(error.to_string()),
@@ -397,7 +402,7 @@ impl<'a> Lab<'a> {
             strategy: self.settings.strategy,
             objective: self.objective.kind(),
             trials: self.trials,
-            defaults: self.defaults,
+            defaults: self.default_trial.and_then(|i| defaults.get(i).copied().flatten()),
             reference: self.reference_of,
             footprint: self.bed.footprint(),
             rank_correlation: sample::rank_correlation(&pairs),
@@ -464,6 +469,11 @@ impl Lab<'_> {
         (0..self.trials.len()).filter(|&i| self.trials[i].outcome.is_none()).collect()
     }
 
+    /// The kernel's own defaults.
+    pub fn defaults(&self) -> Option<usize> {
+        self.default_trial
+    }
+
     /// The median of a configuration's times.
     pub fn time(&self, i: usize) -> Option<f64> {
         Some(self.trials[i].outcome.as_ref()?.timing()?.median)
@@ -498,6 +508,10 @@ impl Lab<'_> {
 }
 
 impl Trial {
+    fn new(config: Config, outcome: Option<Outcome>) -> Trial {
+        Trial { config, work: None, predicted: None, outcome, resumed: false }
+    }
+
     /// Whether it can be launched, as far as is known.
     fn is_possible(&self) -> bool {
         !matches!(&self.outcome, Some(Outcome::Rejected { .. }))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArgDesc, Binder, LaunchOptions};
 use crate::signature::error::BindError;
-use crate::signature::eval::HostValue;
+use crate::signature::eval::{Env, HostValue};
 use crate::signature::{Bound, HostExpr, KernelSignature, Schedule, TuneSpace};
 use crate::types::ScalarType;
 
@@ -33,6 +33,9 @@ impl Config {
 
 impl std::fmt::Display for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("defaults");
+        }
         let parts: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         f.write_str(&parts.join(" "))
     }
@@ -135,6 +138,21 @@ impl KernelSignature {
             }
         }
         Ok(out)
+    }
+
+    /// The configuration that a launch without any tuning has: swept constants, and those swept fields that the kernel's schedule or the launch says; what the
+    /// compiler chooses is left out.
+    ///
+    /// # Errors
+    /// Where the arguments do not agree with the signature.
+    pub fn default_config(&self, args: &[ArgDesc<'_>], options: &LaunchOptions) -> Result<Config, Box<BindError>> {
+        let mut binder = Binder::new(self, args, options);
+        binder.resolve()?;
+        let value = |name: &str| match self.const_params.iter().position(|c| c.name == name) {
+            Some(number) => binder.constant(number as u32),
+            None => binder.schedule_field(Schedule::FIELDS.iter().position(|field| *field == name)? as u8),
+        };
+        Ok(Config(self.swept().into_iter().filter_map(|name| Some((name.to_owned(), value(name)?))).collect()))
     }
 
     /// The product of a space's axes.
