@@ -6,6 +6,7 @@
 mod commands;
 mod data;
 mod opts;
+mod remote;
 mod suggest;
 mod tools;
 mod ui;

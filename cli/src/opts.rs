@@ -17,7 +17,8 @@ Environment:
   KILN_NUM_THREADS   worker threads of the CPU
   KILN_CACHE_DIR     directory of the compilation cache, or `off`
   KILN_CACHE_SIZE    its bound, such as 500M (2G unless told)
-  KILN_TUNE_DIR      directory of tuning results, or `off` (`tune` in the cache's directory unless told)";
+  KILN_TUNE_DIR      directory of tuning results, or `off` (`tune` in the cache's directory unless told)
+  KILN_REMOTE        URL of a store behind the cache that machines share: fs:///shared/kiln, s3://bucket/prefix";
 
 /// Compiler and runner for Kiln, a tile language for GPU kernels.
 #[derive(Debug, Parser)]
@@ -387,6 +388,9 @@ pub struct SweepOptions {
     /// Directory of records (KILN_TUNE_DIR, else beside the cache)
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Store that machines share: its records are taken over first, new ones go there (fs:///shared/kiln, s3://bucket/prefix)
+    #[arg(long, value_name = "URL")]
+    pub remote: Option<String>,
     /// Measure again what is recorded
     #[arg(long)]
     pub fresh: bool,
@@ -439,6 +443,24 @@ pub enum RecordsAction {
         /// File to write, or directory to add to (standard output unless told)
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Put records into a store that machines share
+    Push {
+        /// Files of records, or directories of such files
+        #[arg(required = true, value_name = "FILE")]
+        inputs: Vec<PathBuf>,
+        /// The store: fs:///shared/kiln, s3://bucket/prefix
+        #[arg(long, value_name = "URL")]
+        remote: String,
+    },
+    /// Take over the records of a store that machines share
+    Pull {
+        /// The store
+        #[arg(long, value_name = "URL")]
+        remote: String,
+        /// Directory of records
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
     },
     /// Write the winners of every key, to check in or to send
     Export {

@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -82,12 +83,22 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// A store behind the disk cache, which several machines share. What it holds is run: it has to be trusted as much as the machines that write to it.
+pub trait Remote: Send + Sync + std::fmt::Debug {
+    /// An entry; None where there is none, or the store cannot be reached: then it is made here.
+    fn get(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Keeps an entry. A store that cannot be reached is a slow one, not a failed launch.
+    fn put(&self, name: &str, bytes: &[u8]);
+}
+
 /// A cache directory.
 #[derive(Debug)]
 pub struct DiskCache {
     dir: PathBuf,
     max_bytes: u64,
     writes: AtomicU32,
+    remote: Option<Arc<dyn Remote>>,
 }
 
 const MAGIC: &[u8; 8] = b"kilncch1";
@@ -140,7 +151,13 @@ impl DiskCache {
         let fails = |source| CacheError::Io { path: dir.to_owned(), source };
         make_private_dir(dir).map_err(fails)?;
         check_owner(dir, &fs::metadata(dir).map_err(fails)?)?;
-        Ok(DiskCache { dir: dir.to_owned(), max_bytes, writes: AtomicU32::new(0) })
+        Ok(DiskCache { dir: dir.to_owned(), max_bytes, writes: AtomicU32::new(0), remote: None })
+    }
+
+    /// The cache with a store behind it: what is not here is looked for there, and what is written goes there too.
+    #[must_use]
+    pub fn with_remote(self, remote: Arc<dyn Remote>) -> DiskCache {
+        DiskCache { remote: Some(remote), ..self }
     }
 
     /// The directory.
@@ -161,18 +178,18 @@ impl DiskCache {
     /// The entry's content; None where there is none that is whole.
     pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
-        let mut bytes = fs::read(&path).ok()?;
-        let whole = bytes.len() >= HEADER
-            && bytes[..MAGIC.len()] == *MAGIC
-            && bytes[MAGIC.len()..HEADER] == *blake3::keyed_hash(&key.0, &bytes[HEADER..]).as_bytes();
-        if !whole {
+        if let Ok(bytes) = fs::read(&path) {
+            if is_whole(key, &bytes) {
+                touch(&path);
+                return Some(bytes[HEADER..].to_vec());
+            }
             // Another process may have replaced it already; then its entry is made again, nothing worse.
             let _ = fs::remove_file(&path);
-            return None;
         }
-        touch(&path);
-        bytes.drain(..HEADER);
-        Some(bytes)
+        let bytes = self.remote.as_ref()?.get(&remote_name(key)).filter(|bytes| is_whole(key, bytes))?;
+        // A directory that cannot be written is asked for again next time.
+        let _ = self.write(key, &bytes);
+        Some(bytes[HEADER..].to_vec())
     }
 
     /// Writes an entry. Where two processes write one, either stays.
@@ -180,18 +197,26 @@ impl DiskCache {
     /// # Errors
     /// Where the system refuses. The cache stays as it was.
     pub fn put(&self, key: &Key, content: &[u8]) -> Result<(), CacheError> {
+        let bytes = [MAGIC, blake3::keyed_hash(&key.0, content).as_bytes().as_slice(), content].concat();
+        self.write(key, &bytes)?;
+        if let Some(remote) = &self.remote {
+            remote.put(&remote_name(key), &bytes);
+        }
+        if (self.writes.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WRITES_PER_CHECK) {
+            self.gc()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file of an entry.
+    fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), CacheError> {
         let path = self.path(key);
         let fails = |source| CacheError::Io { path: path.clone(), source };
         let parent = path.parent().expect("an entry lies in a folder of the cache");
         make_private_dir(parent).map_err(fails)?;
         let mut file = tempfile::Builder::new().prefix("tmp-").tempfile_in(parent).map_err(fails)?;
-        file.write_all(MAGIC).map_err(fails)?;
-        file.write_all(blake3::keyed_hash(&key.0, content).as_bytes()).map_err(fails)?;
-        file.write_all(content).map_err(fails)?;
+        file.write_all(bytes).map_err(fails)?;
         file.persist(&path).map_err(|e| fails(e.error))?;
-        if (self.writes.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WRITES_PER_CHECK) {
-            self.gc()?;
-        }
         Ok(())
     }
 
@@ -299,6 +324,18 @@ impl DiskCache {
     }
 }
 
+/// Whether bytes are an entry of the key, undamaged.
+fn is_whole(key: &Key, bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER
+        && bytes[..MAGIC.len()] == *MAGIC
+        && bytes[MAGIC.len()..HEADER] == *blake3::keyed_hash(&key.0, &bytes[HEADER..]).as_bytes()
+}
+
+fn remote_name(key: &Key) -> String {
+    let hex = key.hex();
+    format!("cache/{}/{}", &hex[..2], &hex[2..])
+}
+
 struct Entry {
     path: PathBuf,
     bytes: u64,
@@ -396,6 +433,35 @@ mod tests {
         fs::create_dir_all(other.parent().unwrap()).unwrap();
         fs::copy(&path, other).unwrap();
         assert_eq!(cache.get(&key(2)), None);
+    }
+
+    /// A store in memory.
+    #[derive(Debug, Default)]
+    struct Shared(std::sync::Mutex<std::collections::HashMap<String, Vec<u8>>>);
+
+    impl Remote for Shared {
+        fn get(&self, name: &str) -> Option<Vec<u8>> {
+            self.0.lock().unwrap().get(name).cloned()
+        }
+
+        fn put(&self, name: &str, bytes: &[u8]) {
+            self.0.lock().unwrap().insert(name.to_owned(), bytes.to_owned());
+        }
+    }
+
+    #[test]
+    fn machines_share_what_one_has_made() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shared = Arc::new(Shared::default());
+        let open = |dir: &Path| DiskCache::open(dir, 1 << 20).unwrap().with_remote(shared.clone());
+        open(one.path()).put(&key(1), b"machine code").unwrap();
+        assert_eq!(open(other.path()).get(&key(1)).as_deref(), Some(b"machine code".as_slice()));
+        // Now it is here too.
+        assert_eq!(DiskCache::open(other.path(), 1 << 20).unwrap().get(&key(1)).as_deref(), Some(b"machine code".as_slice()));
+        // What is damaged on the way counts as absent.
+        shared.0.lock().unwrap().values_mut().for_each(|bytes| bytes.truncate(HEADER + 3));
+        let third = tempfile::tempdir().unwrap();
+        assert_eq!(open(third.path()).get(&key(1)), None);
     }
 
     #[test]

@@ -36,7 +36,10 @@ Commands:
   gpu-bundle  Build what a machine with a GPU needs to test and measure Kiln: one archive and a script
              --try           run it here, on the stand-in driver
              --profile dev   quick to build, LLVM linked dynamically: for trying it out here
-  setup    Install what is missing: LLVM 22, a linker; with --tools also ptxas, nvdisasm and NVRTC for the tests
+  setup    Install what is missing: LLVM 22, a linker
+             --tools     also ptxas, nvdisasm and NVRTC for the tests
+             --browser   also a Chromium, for the test that opens the tuner's report
+             --ray       also Ray, for the test of the tuner's cluster driver
 
 Every command may be repeated: what is done is not done again.
 ";
@@ -75,11 +78,20 @@ fn run(args: &[String]) -> Result<()> {
         "minilm" => minilm::minilm(rest),
         "dist" => no_more(rest).and_then(|()| dist::dist()),
         "gpu-bundle" => gpu_bundle::gpu_bundle(&gpu_bundle::Options::parse(rest)?),
-        "setup" => match rest {
-            [] => setup::setup(),
-            [flag] if flag == "--tools" => setup::setup().and_then(|()| tools::install()),
-            _ => bail!("`setup` takes only --tools"),
-        },
+        "setup" => {
+            if let Some(other) = rest.iter().find(|flag| !["--tools", "--browser", "--ray"].contains(&flag.as_str())) {
+                bail!("`setup` does not know `{other}`; it takes --tools, --browser and --ray");
+            }
+            setup::setup()?;
+            for flag in rest {
+                match flag.as_str() {
+                    "--tools" => tools::install()?,
+                    "--browser" => setup::browser()?,
+                    _ => tools::install_ray()?,
+                }
+            }
+            Ok(())
+        }
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

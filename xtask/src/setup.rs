@@ -56,6 +56,18 @@ pub fn setup_static() -> Result<()> {
     Ok(())
 }
 
+/// Names under which a Chromium is found on the search path; the tests of the tuner's report look for the same.
+const BROWSERS: &[&str] = &["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
+
+/// Makes sure that there is a browser without a window, for the test that opens the tuner's report.
+pub fn browser() -> Result<()> {
+    if let Some(found) = BROWSERS.iter().find(|name| output(name, &["--version"]).is_some()) {
+        println!("    {found} for the report's tests");
+        return Ok(());
+    }
+    install("a browser without a window", &["chromium-headless-shell"])
+}
+
 struct Llvm {
     version: String,
     prefix: PathBuf,

@@ -115,6 +115,40 @@ fn install_into(dir: &Path, wheels: &[(&str, &str)], what: &str) -> Result<()> {
     step(&format!("install {}", wheels.join(" ")), || pip(&wheels, dir))
 }
 
+/// Ray with what it needs, for the test of the tuner's cluster driver.
+const RAY: &[(&str, &str)] = &[
+    ("ray", "2.60.0"),
+    ("attrs", "26.1.0"),
+    ("certifi", "2026.10.18"),
+    ("charset-normalizer", "3.5.2"),
+    ("click", "8.5.1"),
+    ("filelock", "4.2.11"),
+    ("idna", "3.20"),
+    ("jsonschema", "4.26.0"),
+    ("jsonschema-specifications", "2025.9.1"),
+    ("msgpack", "1.2.4"),
+    ("packaging", "26.3"),
+    ("protobuf", "7.36.2"),
+    ("pyyaml", "6.0.3"),
+    ("referencing", "0.37.0"),
+    ("requests", "2.34.2"),
+    ("rpds-py", "2026.9.1"),
+    ("typing_extensions", "4.16.0"),
+    ("urllib3", "2.8.0"),
+];
+
+/// Installs Ray if it is missing, where the tests look for it.
+pub fn install_ray() -> Result<()> {
+    let target = dir().join("ray");
+    let there = |name: &str, version: &str| target.join(format!("{}-{version}.dist-info", name.replace('-', "_"))).exists();
+    if RAY.iter().all(|(name, version)| there(name, version)) {
+        println!("    Ray in {}", target.display());
+        return Ok(());
+    }
+    let wheels: Vec<String> = RAY.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    step("install ray", || pip(&wheels, &target))
+}
+
 /// Whether there are wheels for this machine.
 pub fn available() -> bool {
     cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))

@@ -9,6 +9,7 @@ use kiln_tune::sweep::{self, Problem, Settings};
 
 use super::{run, select, tune};
 use crate::opts::BenchOptions;
+use crate::remote;
 use crate::ui::Ui;
 
 /// Runs it.
@@ -18,7 +19,7 @@ pub fn run(options: &BenchOptions, ui: &Ui) -> Result<ExitCode> {
         Some(name) => Device::from_name(name)?,
         None => Device::best()?,
     };
-    let mut program_options = ProgramOptions { opt_level: options.kernel.opt_level, ..ProgramOptions::from_env()? };
+    let mut program_options = ProgramOptions { opt_level: options.kernel.opt_level, ..remote::program_options()? };
     if options.untuned {
         program_options.tuned = None;
     }

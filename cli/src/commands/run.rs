@@ -13,6 +13,7 @@ use super::select;
 use crate::data::spec::ArgSpec;
 use crate::data::{files, flops, generate};
 use crate::opts::{KernelOptions, RunOptions};
+use crate::remote;
 use crate::ui::Ui;
 
 /// Runs it.
@@ -26,7 +27,7 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
     if let Some(warning) = device.cuda_info().and_then(|info| info.warning.as_deref()) {
         ui.status("Warning", warning);
     }
-    let cached = if options.no_cache { ProgramOptions::without_cache() } else { ProgramOptions::from_env()? };
+    let cached = if options.no_cache { ProgramOptions::without_cache() } else { remote::program_options()? };
     let program = Program::open_with(file, ProgramOptions { opt_level: options.kernel.opt_level, ..cached })?;
     let kernels: Vec<&KernelSignature> = program.signatures().iter().map(|s| &**s).collect();
     let sig = select::kernel(&kernels, options.kernel.kernel.as_deref(), &file.to_string_lossy())?;

@@ -18,7 +18,8 @@ pub struct Roofline {
 }
 
 /// Products of tiles that stay in the caches, multiply-adds lane by lane, and an update of memory in place.
-const PROBES: &str = "kernel products(a: tensor<f32, [P * 64, 256]>, b: tensor<f32, [256, 64]>, c: mut tensor<f32, [P * 64, 64]>) grid [P] {
+const PROBES: &str =
+    "kernel products(a: tensor<f32, [P * 64, 256]>, b: tensor<f32, [256, 64]>, c: mut tensor<f32, [P * 64, 64]>) grid [P] {
     let m = program_id(0) * 64;
     let (x, y) = (a[m..+64, 0..+256], b[0..+256, 0..+64]);
     let mut acc = zeros::<f32>([64, 64]);
@@ -65,10 +66,12 @@ impl Roofline {
             (0..8).try_fold(f64::INFINITY, |least, _| Ok(clock.sample(&kernel, &mut args)?.min(least)))
         };
         let programs = PROGRAMS * device.num_sms();
-        let products = 2.0 * 40.0 * (64 * 64 * 256 * programs) as f64 / least("products", &[&[64 * programs, 256], &[256, 64], &[64 * programs, 64]])?;
+        let products = 2.0 * 40.0 * (64 * 64 * 256 * programs) as f64
+            / least("products", &[&[64 * programs, 256], &[256, 64], &[64 * programs, 64]])?;
         let lanes = 2.0 * 20000.0 * (256 * programs) as f64 / least("lanes", &[&[256 * programs]])?;
         let bytes = 2.0 * MEMORY as f64 / least("bytes", &[&[MEMORY / 4]])?;
-        let source = "measured: f32 products in the caches or multiply-adds on registers, an update of 256 MiB in place".to_owned();
+        let source =
+            "measured: f32 products in the caches or multiply-adds on registers, an update of 256 MiB in place".to_owned();
         Ok(Roofline { flops: products.max(lanes), bytes, source })
     }
 }

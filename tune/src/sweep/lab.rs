@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use kiln::tuned::{Key, Outcome, Reason, Record, Subject, Timing, TuneStore};
+use kiln::tuned::{Key, Outcome, Reason, Record, Subject, TuneStore};
 use kiln::{AnyTensor, Config, Device, Error, Kernel, OwnedArg, ScalarType};
 
 use super::bed::Bed;
@@ -395,6 +395,7 @@ impl<'a> Lab<'a> {
     pub(super) fn finish(self, elapsed: Duration, complete: bool) -> Result<Sweep, SweepError> {
         let pairs: Vec<(f64, f64)> =
             self.trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
+        let defaults = self.default_trial.and_then(|i| self.trials[i].outcome.as_ref()?.timing().copied());
         Ok(Sweep {
             subject: self.subject,
             key: self.key,
@@ -402,7 +403,7 @@ impl<'a> Lab<'a> {
             strategy: self.settings.strategy,
             objective: self.objective.kind(),
             trials: self.trials,
-            defaults: self.default_trial.and_then(|i| defaults.get(i).copied().flatten()),
+            defaults,
             reference: self.reference_of,
             footprint: self.bed.footprint(),
             rank_correlation: sample::rank_correlation(&pairs),

@@ -20,6 +20,7 @@ use kiln_tune::sweep::{self, Problem, Settings, Shard, Sweep};
 
 use super::{run, select};
 use crate::opts::{KernelOptions, StrategyKind, SweepOptions, TuneOptions};
+use crate::remote;
 use crate::ui::Ui;
 use live::Live;
 
@@ -47,13 +48,18 @@ fn tune(options: &SweepOptions, ui: &Ui) -> Result<ExitCode> {
         None => Device::best()?,
     };
     // The sweep compares with the kernel's own defaults, not with what an earlier one found.
-    let cached = ProgramOptions { tuned: None, opt_level: options.kernel.opt_level, ..ProgramOptions::from_env()? };
+    let cached = ProgramOptions { tuned: None, opt_level: options.kernel.opt_level, ..remote::program_options()? };
     let program = Program::open_with(file, cached)?;
     let kernels: Vec<&KernelSignature> = program.signatures().iter().map(|s| &**s).collect();
     let sig = select::kernel(&kernels, options.kernel.kernel.as_deref(), &file.to_string_lossy())?;
     let kernel = run::configured(&program, sig, &options.kernel)?;
     let settings = settings(options)?;
     let store = store(options.store.as_deref())?;
+    if let Some(url) = &options.remote {
+        let new = remote::pull(url, &store)?;
+        ui.status("Pulled", &format!("{new} records from {url}"));
+    }
+    let before = store.load(&sig.name)?;
     let fresh = options.fresh.then(tempfile::tempdir).transpose()?;
     let peers = options.peers.as_deref().map(read_peers).transpose()?.unwrap_or_default();
     let mut report = Report {
@@ -94,6 +100,12 @@ fn tune(options: &SweepOptions, ui: &Ui) -> Result<ExitCode> {
         report.sizes.push(size);
         // After every set of sizes, so that what is done is there if the next one is not.
         write(options, &report)?;
+    }
+    if let Some(url) = &options.remote {
+        let mut all = store.load(&sig.name)?;
+        all.records.retain(|record| !before.records.contains(record));
+        let count = remote::push(url, &all)?;
+        ui.status("Pushed", &format!("{count} records to {url}"));
     }
     for (what, file) in [("JSON", &options.json), ("CSV", &options.csv), ("report", &options.html)] {
         if let Some(file) = file {

@@ -8,6 +8,7 @@ use kiln::tuned::{Loaded, Outcome, Record, TuneStore, best};
 
 use super::{seconds, store};
 use crate::opts::RecordsAction;
+use crate::remote;
 use crate::ui::Ui;
 
 /// Does what was asked for.
@@ -32,6 +33,19 @@ pub fn run(action: &RecordsAction, ui: &Ui) -> Result<ExitCode> {
                 loaded.records = winners(&loaded.records).into_iter().cloned().collect();
             }
             put(output.as_deref(), &loaded, ui)?;
+        }
+        RecordsAction::Push { inputs, remote: url } => {
+            let mut all = Loaded::default();
+            for input in inputs {
+                all = all.merge(read(input)?);
+            }
+            let count = remote::push(url, &all)?;
+            ui.status("Pushed", &format!("{count} records to {url}"));
+        }
+        RecordsAction::Pull { remote: url, store: named } => {
+            let local = store(named.as_deref())?;
+            let new = remote::pull(url, &local)?;
+            ui.status("Pulled", &format!("{new} new records from {url} to {}", local.dir().display()));
         }
     }
     Ok(ExitCode::SUCCESS)
