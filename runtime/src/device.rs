@@ -142,8 +142,8 @@ impl Device {
     pub fn tuning_name(&self) -> String {
         match &self.0 {
             Kind::Cpu(pool) | Kind::Checked(pool) => {
-                let threads = pool.threads();
-                format!("cpu {} ({threads} thread{})", processor_name(), if threads == 1 { "" } else { "s" })
+                let (threads, kind) = (pool.threads(), if self.is_checked() { "cpu:checked" } else { "cpu" });
+                format!("{kind} {} ({threads} thread{})", processor_name(), if threads == 1 { "" } else { "s" })
             }
             Kind::Emulator(options) => format!("emulator:{}", options.target.name()),
             Kind::Cuda(gpu) => format!("cuda {}", gpu.info.name),

@@ -122,17 +122,20 @@ fn a_killed_sweep_measures_nothing_twice() {
     child.wait().unwrap();
     let text = std::fs::read_to_string(place.path("store/k.jsonl")).unwrap();
     let whole = text.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count();
-    assert!((20..96).contains(&whole), "{whole} records when it was killed");
     let before = configs(&text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect::<Vec<_>>());
+    let mut known = before.clone();
+    known.dedup();
+    assert!((8..96).contains(&known.len()), "{whole} records of {} configurations when it was killed", known.len());
 
     let done = place.ok(&[&sweep[..], &["--json", "t.json"]].concat());
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(place.path("t.json")).unwrap()).unwrap();
-    assert_eq!(report["sizes"][0]["looked"].as_u64(), Some(96 - whole as u64), "{}", done.out);
+    assert_eq!(report["sizes"][0]["looked"].as_u64(), Some(96 - known.len() as u64), "{}", done.out);
     let text = std::fs::read_to_string(place.path("store/k.jsonl")).unwrap();
     let after: Vec<serde_json::Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
     let after = configs(&after);
-    // What was known is there once: nothing was added for it.
-    assert!(before.iter().all(|b| after.iter().filter(|a| *a == b).count() == 1));
+    // Nothing was added for what was known.
+    let count = |list: &[String], config: &String| list.iter().filter(|c| *c == config).count();
+    assert!(before.iter().all(|b| count(&after, b) == count(&before, b)));
     let mut distinct = after.clone();
     distinct.dedup();
     assert_eq!(distinct.len(), 96);
@@ -178,7 +181,7 @@ fn shards_merge_into_the_whole() {
     let all = configs(&records(&place, "all.jsonl"));
     assert_eq!(all.len(), 96);
     let parts = configs(&records(&place, "part1/k.jsonl"));
-    assert!(parts.len() > 30 && parts.len() < 120);
+    assert!(parts.len() > 30);
 }
 
 #[test]

@@ -23,6 +23,19 @@ pub fn timing(samples: &[f64]) -> Option<Timing> {
     Some(Timing { median: median(&kept)?, low, high, samples: kept.len() as u32, dropped: (sorted.len() - kept.len()) as u32 })
 }
 
+/// Visits whose medians are further apart than this factor are not of one machine.
+const VISITS: f64 = 1.1;
+
+/// The samples of two visits together; those of the faster one alone where the other was disturbed as a whole.
+pub fn undisturbed(first: Vec<f64>, second: Vec<f64>) -> Vec<f64> {
+    let middle = |samples: &[f64]| timing(samples).map(|t| t.median);
+    match (middle(&first), middle(&second)) {
+        (Some(a), Some(b)) if a > b * VISITS => second,
+        (Some(a), Some(b)) if b > a * VISITS => first,
+        _ => [first, second].concat(),
+    }
+}
+
 /// The middle of sorted samples.
 fn median(sorted: &[f64]) -> Option<f64> {
     let n = sorted.len();
@@ -91,6 +104,15 @@ mod tests {
         assert_eq!(timing(&[]), None);
         let one = timing(&[2.0]).unwrap();
         assert_eq!((one.low, one.median, one.high), (2.0, 2.0, 2.0));
+    }
+
+    #[test]
+    fn a_disturbed_visit_does_not_count() {
+        let (calm, same, slow) = (vec![1.0, 1.01, 1.02], vec![1.01, 1.03], vec![2.2, 2.21, 2.2]);
+        assert_eq!(undisturbed(slow.clone(), calm.clone()), calm);
+        assert_eq!(undisturbed(calm.clone(), slow), calm);
+        assert_eq!(undisturbed(calm.clone(), same).len(), 5);
+        assert_eq!(undisturbed(vec![], calm.clone()), calm);
     }
 
     /// The interval holds the true median about as often as it says.

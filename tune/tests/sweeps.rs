@@ -180,7 +180,7 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     let stop = Arc::new(AtomicBool::new(false));
     let looked = AtomicUsize::new(0);
     let mut watch = |event: Event<'_>| {
-        if matches!(event, Event::Looked { .. }) && looked.fetch_add(1, Ordering::Relaxed) == 49 {
+        if matches!(event, Event::Looked { first: true, .. }) && looked.fetch_add(1, Ordering::Relaxed) == 49 {
             stop.store(true, Ordering::Relaxed);
         }
     };

@@ -37,7 +37,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     left -= first.len();
     lab.measure(&first, GLANCE)?;
 
-    let polish = budget / 6;
+    let polish = budget / 4;
     while left > polish {
         let surrogate = Surrogate::fit(lab, &features);
         let mut ranked: Vec<(f64, usize)> =

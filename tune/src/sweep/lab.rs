@@ -292,12 +292,21 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
+    /// Measures configurations one after the other, and then again, backwards: what slows a machine down for some milliseconds (two threads on one core, another program)
+    /// slows all samples of one visit, and seldom those of both.
     fn measure_part(&mut self, part: &[usize], effort: Effort) -> Result<(), Interrupted> {
-        for &i in part {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Interrupted::Stopped);
+        let visits = if self.objective.is_exact() { 1 } else { 2 };
+        for visit in 0..visits {
+            let mut order = part.to_vec();
+            if visit > 0 {
+                order.reverse();
             }
-            self.measure_one(i, effort)?;
+            for i in order {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted::Stopped);
+                }
+                self.measure_one(i, effort)?;
+            }
         }
         Ok(())
     }
@@ -316,8 +325,10 @@ impl<'a> Lab<'a> {
         }
         let limit =
             self.best().and_then(|b| self.trials[b].outcome.as_ref()?.timing()).map_or(f64::INFINITY, |t| t.high * HOPELESS);
-        let (precision, samples) = (self.settings.precision, &mut self.states[i].samples);
-        let sampled = self.bed.sample_into(self.objective, &kernel, samples, effort, precision, limit);
+        let mut visit = vec![];
+        let sampled = self.bed.sample_into(self.objective, &kernel, &mut visit, effort, self.settings.precision, limit);
+        let samples = &mut self.states[i].samples;
+        *samples = sample::undisturbed(std::mem::take(samples), visit);
         let found = sample::timing(samples);
         match (sampled, found) {
             (Err(error), _) => self.reject(i, Reason::Fault, error.to_string()),
