@@ -36,7 +36,7 @@ pub fn run(options: &ExplainOptions, file: &str, ui: &Ui) -> Result<ExitCode> {
     let Some(counters) = ran.emulation().and_then(|report| report.counters.as_ref()) else {
         bail!("the grid is empty: nothing ran");
     };
-    let assembled = match tools::find("ptxas") {
+    let assembled = match kiln::ptxas::find("ptxas") {
         Some(_) => Some(tools::assemble(&artifact.ptx, &artifact.target.name())?),
         None => None,
     };
