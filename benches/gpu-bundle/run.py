@@ -3,7 +3,7 @@
 usage: python3 run.py [--out DIR] [--minutes M] [--only STEP,..] [--quick]
 
 Lies beside `bundle.tar.xz`, which it unpacks. Needs Python and NVIDIA's driver; torch and Triton are compared with where they are installed. Steps: devices, tests (the runtime's own
-tests, faults, examples, then the conformance table and the language cases), launch (overhead of a launch), examples (speed), peers. Each has a limit, and what ran until then is in the report. The
+tests, faults, then the language cases and the conformance table), launch (overhead of a launch), examples (speed), peers. Each has a limit, and what ran until then is in the report. The
 exit code is 1 where a test failed.
 """
 
@@ -87,7 +87,7 @@ def devices(runner, limit, quick):
 def tests(runner, limit, quick):
     """In groups, the most telling first; each its own process, as a fault ends a process's use of the GPU."""
     groups = {}
-    for filter_, share in [("memory::", 0.1), ("streams::", 0.1), ("graphs::", 0.1), ("scenarios::", 0.2), ("examples::", 0.3),
+    for filter_, share in [("memory::", 0.1), ("streams::", 0.1), ("graphs::", 0.1), ("scenarios::", 0.2),
                            ("language-cases::", 0.6), ("conformance::", 1.0)]:
         begun = time.monotonic()
         code, seconds, text = runner.run(runner.program("gpu-tests") + [filter_], limit * share, "tests-" + filter_.strip(":") + ".log")
@@ -104,6 +104,20 @@ def launch(runner, limit, quick):
     code, seconds, text = runner.run(runner.program("gpu-launch") + ["--json"] + (["--quick"] if quick else []), min(limit, 120), "launch.log")
     rows = json_lines(text)
     return {"ok": code == 0 and bool(rows), "seconds": seconds, "rows": rows, "end": "" if code == 0 else text[-2000:]}
+
+
+EXAMPLES = ["vector_add", "softmax", "layer_norm", "rms_norm", "cross_entropy", "dropout", "histogram", "prefix_sum", "matmul", "attention"]
+
+
+def examples(runner, limit, quick):
+    """Each checks its results against references at many sizes."""
+    rows, end_at = {}, time.monotonic() + limit
+    for name in EXAMPLES:
+        runner.env["KILN_EXAMPLE"] = name
+        line = runner.program("examples") + ["--device", "cuda"] + ([] if quick else ["--large"])
+        code, seconds, text = runner.run(line, end_at - time.monotonic(), f"example-{name}.log")
+        rows[name] = {"ok": code == 0, "seconds": seconds, "text": text[-3000:]}
+    return {"ok": all(row["ok"] for row in rows.values()), "rows": rows}
 
 
 def peers(runner, limit, quick):
@@ -124,7 +138,7 @@ def peers(runner, limit, quick):
     return {"ok": code == 0 and found is not None and not wrong, "code": code, "seconds": seconds, "report": found, "wrong": wrong, "end": "" if code == 0 else text[-3000:]}
 
 
-STEPS = {"devices": (devices, 0.05), "launch": (launch, 0.1), "peers": (peers, 0.55), "tests": (tests, 1.0)}
+STEPS = {"devices": (devices, 0.05), "launch": (launch, 0.1), "examples": (examples, 0.2), "peers": (peers, 0.6), "tests": (tests, 1.0)}
 
 
 def speed(row, result):
@@ -152,6 +166,11 @@ def markdown(report):
             failed = ", ".join(group["failed"][:10]) or ("none" if group["code"] == 0 else f"ended with {group['code']}")
             lines.append(f"| {name} | {group['passed']} | {failed} | {group['seconds']:.0f} s |")
         lines.append("")
+    shown = report["steps"].get("examples")
+    if shown:
+        lines += ["## Examples", ""]
+        for name, row in shown["rows"].items():
+            lines += [f"{name}: {'right' if row['ok'] else '**wrong or stopped**'}", "", "```", row["text"].rstrip(), "```", ""]
     launched = report["steps"].get("launch")
     if launched:
         lines += ["## What a launch costs", "", "| launch | median | least |", "|---|---|---|"]

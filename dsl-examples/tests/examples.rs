@@ -40,6 +40,20 @@ fn on_the_emulator(wanted: fn(&str) -> bool) {
     }
 }
 
+/// The same as a GPU's launches, on the stand-in for its driver.
+#[test]
+#[cfg(target_os = "linux")]
+fn examples_are_right_on_the_stand_in_for_a_gpu() {
+    for (name, program) in EXAMPLES {
+        let mut command = Command::new(program);
+        assert!(kiln_tests::stand_in::give_to(&mut command, ""), "cargo builds the stand-in with this test");
+        let output = command.args(["--device", "cuda"]).env("KILN_CACHE_DIR", "off").output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}\n{out}{err}");
+        assert!(out.starts_with("on cuda:0") && out.lines().count() > 5, "{name}\n{out}");
+    }
+}
+
 const LONG: [&str; 0] = [];
 
 #[test]

@@ -1,12 +1,11 @@
-//! A CUDA device, tested: the conformance table, the language cases, the examples, and what only the runtime's CUDA layer does (`memory`, `streams`, `graphs`), and what
+//! A CUDA device, tested: the conformance table, the language cases, and what only the runtime's CUDA layer does (`memory`, `streams`, `graphs`), and what
 //! goes wrong (`scenarios`, each in a process of its own, since a fault ends a process's use of the GPU).
 //!
 //! With a GPU everything runs on it. Without one, the program starts itself again with the stand-in driver (`tests/driver-stand-in`) in front of the dynamic loader,
-//! and runs all of its own tests, the examples, and a sample of the tables. `--list` shows what there is; `KILN_GPU_FULL=1` takes the whole tables on the stand-in too.
+//! and runs all of its own tests and a sample of the tables. `--list` shows what there is; `KILN_GPU_FULL=1` takes the whole tables on the stand-in too.
 
 #[path = "../conformance/table.rs"]
 mod conformance;
-mod examples;
 mod graphs;
 #[path = "../language-cases/table.rs"]
 mod language_cases;
@@ -32,7 +31,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const STAND_IN: &str = "KILN_GPU_STAND_IN";
 
 fn main() -> ExitCode {
-    if let Some(code) = scenarios::asked_for().or_else(examples::asked_for) {
+    if let Some(code) = scenarios::asked_for() {
         return code;
     }
     let on_stand_in = std::env::var_os(STAND_IN).is_some();
@@ -70,7 +69,6 @@ fn run_all(device: &Device, on_stand_in: bool) -> ExitCode {
         }
     }
     trials.extend(scenarios::trials(on_stand_in));
-    trials.extend(examples::trials());
     trials.extend(table_trials(device, full));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask gpu-bundle`: everything that a machine with a GPU needs to test and measure Kiln, and nothing that it would have to build or download.
 //!
-//! The result is a folder of two files: `run.py`, and `bundle.tar.xz` with the `kiln` command, the GPU tests and the launch bench (LLVM linked statically), the C library they were
+//! The result is a folder of two files: `run.py`, and `bundle.tar.xz` with the `kiln` command, the examples, the GPU tests and the launch bench (LLVM linked statically), the C library they were
 //! built against for systems with an older one, kernels, inputs and the peers' script. It has to stay below 60 MB, which is checked.
 
 use std::path::{Path, PathBuf};
@@ -51,6 +51,7 @@ struct Programs {
     kiln: PathBuf,
     tests: PathBuf,
     launch: PathBuf,
+    examples: PathBuf,
 }
 
 /// Builds, packs, checks.
@@ -82,6 +83,9 @@ fn build(options: &Options, target: &Path) -> Result<Programs> {
     let mut kiln = cargo();
     kiln.args(["build", "--package", "kiln-cli", "--bin", "kiln"]);
     run(&mut with(kiln)?)?;
+    let mut examples = cargo();
+    examples.args(["build", "--package", "dsl-examples", "--bin", "examples"]);
+    run(&mut with(examples)?)?;
     let folder = if options.profile == "dev" { "debug" } else { &options.profile };
     let mut tests = cargo();
     tests.args(["test", "--no-run", "--message-format=json-render-diagnostics", "--package", "kiln-tests", "--test", "gpu"]);
@@ -123,8 +127,9 @@ fn pack(options: &Options, programs: &Programs, target: &Path, bundle: &Path) ->
     copy(&programs.kiln, "bin/kiln")?;
     copy(&programs.tests, "bin/gpu-tests")?;
     copy(&programs.launch, "bin/gpu-launch")?;
+    copy(&programs.examples, "bin/examples")?;
     if options.is_static() {
-        for name in ["kiln", "gpu-tests", "gpu-launch"] {
+        for name in ["kiln", "gpu-tests", "gpu-launch", "examples"] {
             let path = content.join("bin").join(name);
             dist::only_the_c_library(&path)?;
             run(std::process::Command::new("strip").arg(&path))?;
