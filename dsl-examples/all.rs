@@ -1,4 +1,4 @@
-//! Every example in one program, for machines that it is copied to: `KILN_EXAMPLE=softmax examples --device cuda`. Without a name it says which there are.
+//! Every example in one program, for machines that it is copied to: `KILN_EXAMPLE=softmax all-examples --device cuda`. Without a name it says which there are.
 
 #[path = "attention/main.rs"]
 mod attention;

@@ -84,7 +84,7 @@ fn build(options: &Options, target: &Path) -> Result<Programs> {
     kiln.args(["build", "--package", "kiln-cli", "--bin", "kiln"]);
     run(&mut with(kiln)?)?;
     let mut examples = cargo();
-    examples.args(["build", "--package", "dsl-examples", "--bin", "examples"]);
+    examples.args(["build", "--package", "dsl-examples", "--bin", "all-examples"]);
     run(&mut with(examples)?)?;
     let folder = if options.profile == "dev" { "debug" } else { &options.profile };
     let mut tests = cargo();
@@ -127,9 +127,9 @@ fn pack(options: &Options, programs: &Programs, target: &Path, bundle: &Path) ->
     copy(&programs.kiln, "bin/kiln")?;
     copy(&programs.tests, "bin/gpu-tests")?;
     copy(&programs.launch, "bin/gpu-launch")?;
-    copy(&programs.examples, "bin/examples")?;
+    copy(&programs.examples, "bin/all-examples")?;
     if options.is_static() {
-        for name in ["kiln", "gpu-tests", "gpu-launch", "examples"] {
+        for name in ["kiln", "gpu-tests", "gpu-launch", "all-examples"] {
             let path = content.join("bin").join(name);
             dist::only_the_c_library(&path)?;
             run(std::process::Command::new("strip").arg(&path))?;
