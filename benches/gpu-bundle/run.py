@@ -87,7 +87,7 @@ def devices(runner, limit, quick):
 def tests(runner, limit, quick):
     """In groups, the most telling first; each its own process, as a fault ends a process's use of the GPU."""
     groups = {}
-    for filter_, share in [("memory::", 0.1), ("streams::", 0.1), ("graphs::", 0.1), ("scenarios::", 0.2),
+    for filter_, share in [("runtime::", 0.2), ("scenarios::", 0.3),
                            ("language-cases::", 0.6), ("conformance::", 1.0)]:
         begun = time.monotonic()
         code, seconds, text = runner.run(runner.program("gpu-tests") + [filter_], limit * share, "tests-" + filter_.strip(":") + ".log")

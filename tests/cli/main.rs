@@ -3,6 +3,7 @@
 mod bad_run;
 mod commands;
 mod emu;
+mod gpu;
 mod runs;
 mod tune;
 

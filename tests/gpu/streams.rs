@@ -64,9 +64,9 @@ fn readers() {
         for (stream, y) in [&first, &second].into_iter().zip(&mut y) {
             let before = y.clone();
             // In place: read and written by one launch.
-            let launched = add.on(&gpu).arg(&weights).arg(&before).arg(y).enqueue(stream);
+            let launched = add.on(&gpu).arg(&weights).arg(&before).arg(&mut *y).enqueue(stream);
             assert!(launched.unwrap_err().to_string().contains("overlap"));
-            increment.on(&gpu).arg(y).enqueue(stream).unwrap_or_else(|e| panic!("{e}"));
+            increment.on(&gpu).arg(&mut *y).enqueue(stream).unwrap_or_else(|e| panic!("{e}"));
             let mut other = Tensor::<f32>::zeros_on(&gpu, &[64]).unwrap();
             add.on(&gpu).arg(&weights).arg(&*y).arg(&mut other).enqueue(stream).unwrap_or_else(|e| panic!("{e}"));
             *y = other;
