@@ -18,6 +18,8 @@ mod prefix_sum;
 mod rms_norm;
 #[path = "softmax/main.rs"]
 mod softmax;
+#[path = "streams/main.rs"]
+mod streams;
 #[path = "vector_add/main.rs"]
 mod vector_add;
 
@@ -33,6 +35,7 @@ const EXAMPLES: &[(&str, fn() -> ExitCode)] = &[
     ("prefix_sum", prefix_sum::main),
     ("rms_norm", rms_norm::main),
     ("softmax", softmax::main),
+    ("streams", streams::main),
     ("vector_add", vector_add::main),
 ];
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use dsl_examples::kernel;
-use kiln::{AnyTensor, Device, Kernel, ScalarType, Tensor};
+use kiln::{AnyTensor, Device, Kernel, Launch, ScalarType, Stream, Tensor, s};
 use safetensors::{Dtype, SafeTensors};
 
 /// Attention's heads: the one size that the weights do not tell.
@@ -42,21 +42,39 @@ struct Layer {
     down_norm: Norm,
 }
 
-/// The file of weights, by the names that the transformers library gives them.
-struct Weights<'a>(SafeTensors<'a>);
+/// The file of weights, by the names that the transformers library gives them, and the device they are brought to.
+struct Weights<'a> {
+    file: SafeTensors<'a>,
+    device: &'a Device,
+}
 
 impl Weights<'_> {
-    fn tensor(&self, name: &str) -> Result<Tensor<f32>> {
-        let view = self.0.tensor(name).with_context(|| format!("the weights have no `{name}`"))?;
+    /// In the host's memory.
+    fn host(&self, name: &str) -> Result<Tensor<f32>> {
+        let view = self.file.tensor(name).with_context(|| format!("the weights have no `{name}`"))?;
         ensure!(view.dtype() == Dtype::F32, "`{name}` holds {:?}, not f32", view.dtype());
         let dims: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
         AnyTensor::from_bytes(ScalarType::F32, &dims, view.data())?.typed().context("a tensor of f32")
     }
 
-    /// The file has weights as [out, in]; kernels read rows of [in, out].
-    fn linear(&self, at: &str) -> Result<Linear> {
-        let weight = self.tensor(&format!("{at}.weight"))?.transpose()?.deep_clone()?;
-        Ok(Linear { weight, bias: self.tensor(&format!("{at}.bias"))? })
+    fn tensor(&self, name: &str) -> Result<Tensor<f32>> {
+        Ok(self.host(name)?.to(self.device)?)
+    }
+
+    /// Layers of the same inputs side by side. The file has weights as [out, in]; kernels read rows of [in, out].
+    fn linear(&self, parts: &[String]) -> Result<Linear> {
+        let hosts = |what: &str| parts.iter().map(|at| self.host(&format!("{at}.{what}"))).collect::<Result<Vec<_>>>();
+        let (weights, biases) = (hosts("weight")?, hosts("bias")?);
+        let width = biases.iter().map(|bias| bias.dims()[0]).sum::<i64>();
+        let (weight, bias) = (Tensor::<f32>::zeros(&[weights[0].dims()[1], width])?, Tensor::<f32>::zeros(&[width])?);
+        let mut end = 0;
+        for (w, b) in weights.iter().zip(&biases) {
+            let start = end;
+            end += b.dims()[0];
+            weight.view(s![.., start..end])?.copy_from(&w.transpose()?)?;
+            bias.view(s![start..end])?.copy_from(b)?;
+        }
+        Ok(Linear { weight: weight.to(self.device)?, bias: bias.to(self.device)? })
     }
 
     fn norm(&self, at: &str) -> Result<Norm> {
@@ -66,22 +84,13 @@ impl Weights<'_> {
 
     fn layer(&self, number: usize) -> Result<Layer> {
         let at = format!("encoder.layer.{number}");
-        let parts = ["query", "key", "value"]
-            .map(|part| self.linear(&format!("{at}.attention.self.{part}")))
-            .into_iter()
-            .collect::<Result<Vec<_>>>()?;
-        let (d, n) = (parts[0].weight.dims()[0], parts[0].weight.dims()[1]);
-        let qkv = Linear { weight: Tensor::zeros(&[d, 3 * n])?, bias: Tensor::zeros(&[3 * n])? };
-        for (part, start) in parts.iter().zip((0..).step_by(n as usize)) {
-            qkv.weight.slice(1, start..start + n)?.copy_from_bytes(&part.weight.to_bytes()?)?;
-            qkv.bias.slice(0, start..start + n)?.copy_from_bytes(&part.bias.to_bytes()?)?;
-        }
+        let linear = |part: &str| self.linear(&[format!("{at}.{part}.dense")]);
         Ok(Layer {
-            qkv,
-            attended: self.linear(&format!("{at}.attention.output.dense"))?,
+            qkv: self.linear(&["query", "key", "value"].map(|part| format!("{at}.attention.self.{part}")))?,
+            attended: linear("attention.output")?,
             attended_norm: self.norm(&format!("{at}.attention.output"))?,
-            up: self.linear(&format!("{at}.intermediate.dense"))?,
-            down: self.linear(&format!("{at}.output.dense"))?,
+            up: linear("intermediate")?,
+            down: linear("output")?,
             down_norm: self.norm(&format!("{at}.output"))?,
         })
     }
@@ -91,6 +100,8 @@ impl Weights<'_> {
 #[derive(Debug)]
 pub struct Encoder {
     device: Device,
+    /// What launches are given to: on a GPU the host runs ahead of them.
+    stream: Stream,
     words: Tensor<f32>,
     places: Tensor<f32>,
     kind: Tensor<f32>,
@@ -117,9 +128,9 @@ impl Encoder {
     }
 
     fn new(weights: &[u8], device: Device) -> Result<Encoder> {
-        let weights = Weights(SafeTensors::deserialize(weights)?);
+        let weights = Weights { file: SafeTensors::deserialize(weights)?, device: &device };
         let number = |name: &str| name.strip_prefix("encoder.layer.")?.split('.').next()?.parse::<usize>().ok();
-        let layers = weights.0.names().into_iter().filter_map(number).max().context("the weights have no layers")? + 1;
+        let layers = weights.file.names().into_iter().filter_map(number).max().context("the weights have no layers")? + 1;
         let of = |name: &str| kernel("minilm", name);
         let (mut linear, mut linear_norm) = (of("linear")?, of("linear_norm")?);
         if device.cuda_info().is_none() && device.emulator_options().is_none() {
@@ -128,7 +139,7 @@ impl Encoder {
             linear_norm = linear_norm.constant("BM", 64).constant("BK", 64);
         }
         Ok(Encoder {
-            device,
+            stream: Stream::new(&device)?,
             words: weights.tensor("embeddings.word_embeddings.weight")?,
             places: weights.tensor("embeddings.position_embeddings.weight")?,
             // Two kinds of tokens tell a pair of texts apart; one text is all of the first.
@@ -142,6 +153,7 @@ impl Encoder {
             attend: of("attend")?,
             attend_short: of("attend")?.constant("BM", SHORT).constant("BN", SHORT),
             pool: of("pool")?,
+            device,
         })
     }
 
@@ -162,7 +174,7 @@ impl Encoder {
             let wrong = tokens.iter().find(|&&id| i64::from(id) >= vocabulary);
             ensure!(wrong.is_none(), "sentence {i} has token {}, of {vocabulary}", wrong.unwrap_or(&0));
         }
-        let mut y = Tensor::zeros(&[sentences.len() as i64, self.width()])?;
+        let mut y = Tensor::zeros_on(&self.device, &[sentences.len() as i64, self.width()])?;
         // Sentences of one length together: no program of a grid finds itself past the end of its sentence.
         let mut order: Vec<usize> = (0..sentences.len()).collect();
         order.sort_by_key(|&i| sentences[i].len());
@@ -179,29 +191,30 @@ impl Encoder {
             self.batch(sentences, batch, &mut space, &mut y)?;
             rest = later;
         }
+        self.stream.synchronize()?;
         Ok(y)
     }
 
     /// Some sentences, whose embeddings become the rows of `y` with their numbers.
     fn batch(&self, sentences: &[Vec<u32>], batch: &[usize], space: &mut Space, y: &mut Tensor<f32>) -> Result<()> {
         let ids: Vec<i32> = batch.iter().flat_map(|&i| &sentences[i]).map(|&id| id as i32).collect();
-        let (tokens, count) = (ids.len() as i64, batch.len() as i64);
+        let tokens = ids.len() as i64;
         let mut starts = vec![0i32];
         starts.extend(batch.iter().scan(0, |end, &i| {
             *end += sentences[i].len() as i32;
             Some(*end)
         }));
         let longest = batch.iter().map(|&i| sentences[i].len() as i32).max().unwrap_or(0);
-        let ids = Tensor::from_vec(ids, &[tokens])?;
-        let starts = Tensor::from_vec(starts, &[count + 1])?;
-        let rows = Tensor::from_vec(batch.iter().map(|&i| i as i32).collect(), &[count])?;
+        let rows = batch.iter().map(|&i| i as i32).collect::<Tensor<i32>>();
+        let there = |tensor: Tensor<i32>| tensor.to(&self.device);
+        let (ids, starts, rows) = (there(ids.into())?, there(starts.into())?, there(rows)?);
 
         let width = self.width();
-        let [mut h, mut middle, attended] = space.tensors(tokens, [width; 3], 0)?;
-        let [mut qkv, mut wide] = space.tensors(tokens, [3 * width, self.layers[0].up.bias.dims()[0]], 3)?;
+        let [mut h, mut middle, attended] = space.tensors(&self.device, tokens, [width; 3], 0)?;
+        let [mut qkv, mut wide] = space.tensors(&self.device, tokens, [3 * width, self.layers[0].up.bias.dims()[0]], 3)?;
         let (device, norm) = (&self.device, &self.embedded_norm);
         let tables = self.embed.on(device).arg(&ids).arg(&starts).arg(&self.words).arg(&self.places).arg(&self.kind);
-        tables.arg(&norm.gain).arg(&norm.shift).arg(&mut h).arg(longest).run()?;
+        self.give(tables.arg(&norm.gain).arg(&norm.shift).arg(&mut h).arg(longest))?;
         let per_head = width / HEADS;
         let scale = 1.0 / (per_head as f32).sqrt();
         for layer in &self.layers {
@@ -211,24 +224,26 @@ impl Encoder {
             let mut o = attended.reshape(&[tokens, HEADS, per_head])?;
             let attend = if longest <= SHORT { &self.attend_short } else { &self.attend };
             let attend = attend.on(device).arg(&q).arg(&k).arg(&v).arg(&starts);
-            attend.arg(&mut o).arg(longest).arg(scale).run()?;
+            self.give(attend.arg(&mut o).arg(longest).arg(scale))?;
             self.apply_norm(&attended, &layer.attended, &h, &layer.attended_norm, &mut middle)?;
             self.apply(&self.linear_gelu, &middle, &layer.up, &mut wide)?;
             self.apply_norm(&wide, &layer.down, &middle, &layer.down_norm, &mut h)?;
         }
-        self.pool.on(device).arg(&h).arg(&starts).arg(&rows).arg(y).run()?;
+        self.give(self.pool.on(device).arg(&h).arg(&starts).arg(&rows).arg(y))
+    }
+
+    fn give(&self, launch: Launch<'_>) -> Result<()> {
+        launch.enqueue(&self.stream)?;
         Ok(())
     }
 
     fn apply(&self, kernel: &Kernel, x: &Tensor<f32>, linear: &Linear, y: &mut Tensor<f32>) -> Result<()> {
-        kernel.on(&self.device).arg(x).arg(&linear.weight).arg(&linear.bias).arg(y).run()?;
-        Ok(())
+        self.give(kernel.on(&self.device).arg(x).arg(&linear.weight).arg(&linear.bias).arg(y))
     }
 
     fn apply_norm(&self, x: &Tensor<f32>, linear: &Linear, rest: &Tensor<f32>, norm: &Norm, y: &mut Tensor<f32>) -> Result<()> {
         let launch = self.linear_norm.on(&self.device).arg(x).arg(&linear.weight).arg(&linear.bias).arg(rest);
-        launch.arg(&norm.gain).arg(&norm.shift).arg(y).run()?;
-        Ok(())
+        self.give(launch.arg(&norm.gain).arg(&norm.shift).arg(y))
     }
 }
 
@@ -238,15 +253,21 @@ struct Space(Vec<Tensor<f32>>);
 
 impl Space {
     /// Tensors [tokens, widths[i]], in the memory of numbers `first` and up, which grows where it has to.
-    fn tensors<const N: usize>(&mut self, tokens: i64, widths: [i64; N], first: usize) -> Result<[Tensor<f32>; N]> {
+    fn tensors<const N: usize>(
+        &mut self,
+        device: &Device,
+        tokens: i64,
+        widths: [i64; N],
+        first: usize,
+    ) -> Result<[Tensor<f32>; N]> {
         let mut made = vec![];
         for (number, width) in (first..).zip(widths) {
             let elements = tokens * width;
             if self.0.len() == number {
-                self.0.push(Tensor::zeros(&[0])?);
+                self.0.push(Tensor::zeros_on(device, &[0])?);
             }
             if self.0[number].dims()[0] < elements {
-                self.0[number] = Tensor::zeros(&[elements])?;
+                self.0[number] = Tensor::zeros_on(device, &[elements])?;
             }
             made.push(self.0[number].slice(0, ..elements)?.reshape(&[tokens, width])?);
         }

@@ -15,6 +15,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("prefix_sum", env!("CARGO_BIN_EXE_prefix_sum")),
     ("rms_norm", env!("CARGO_BIN_EXE_rms_norm")),
     ("softmax", env!("CARGO_BIN_EXE_softmax")),
+    ("streams", env!("CARGO_BIN_EXE_streams")),
     ("tuning", env!("CARGO_BIN_EXE_tuning")),
     ("vector_add", env!("CARGO_BIN_EXE_vector_add")),
 ];

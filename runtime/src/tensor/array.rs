@@ -105,7 +105,7 @@ impl<T: Element> Tensor<T> {
     /// The elements in place as an array: of `Ix2`, say, or of `IxDyn` for any number of axes. Nothing can write them while the guard lives.
     ///
     /// # Errors
-    /// Where the tensor has another number of axes, or is being written.
+    /// Where the tensor has another number of axes, is being written, or is in the memory of a GPU.
     pub fn array<D: Dimension>(&self) -> Result<ArrayReader<'_, T, D>, TensorError> {
         let hold = self.any.storage.read()?;
         self.any.on_host("an array of ndarray's")?;
@@ -119,7 +119,7 @@ impl<T: Element> Tensor<T> {
     /// The elements in place as an array, to change. Nothing else can use the memory while the guard lives.
     ///
     /// # Errors
-    /// Where the tensor has another number of axes, an element is met twice (a broadcast view), or the memory is in use.
+    /// Where the tensor has another number of axes, an element is met twice (a broadcast view), or the memory is in use or that of a GPU.
     pub fn array_mut<D: Dimension>(&mut self) -> Result<ArrayWriter<'_, T, D>, TensorError> {
         if !self.any.is_injective() {
             let message =

@@ -1,7 +1,7 @@
 //! DLPack: how torch, numpy, jax and others hand tensors to each other without a copy (<https://dmlc.github.io/dlpack/latest/c_api.html>).
 //!
 //! A tensor that is lent is held, for reading or for writing, until its borrower deletes what it was given: meanwhile kernels that would be in conflict with the
-//! borrower fail with [`TensorError::Busy`]. Host memory only; memory of a GPU is refused by both ways.
+//! borrower fail with [`TensorError::Busy`]. Host memory only, both ways; memory of a GPU is refused.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use kiln_ir::{Elem, ScalarType};
 use super::{AnyTensor, Dims, Tensor, dense_strides};
 use crate::element::Element;
 use crate::error::TensorError;
-use crate::storage::Storage;
+use crate::storage::{OwnedHold, Storage};
 
 /// `DLDevice`: where memory is.
 #[repr(C)]
@@ -223,16 +223,9 @@ fn refused(what: String) -> TensorError {
 
 /// What a lent tensor needs until it comes back.
 struct Lent {
-    storage: Arc<Storage>,
-    writes: bool,
+    _hold: OwnedHold,
     dims: Dims,
     strides: Dims,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if self.writes { self.storage.release_write() } else { self.storage.release_read() }
-    }
 }
 
 /// The deleter of tensors that Kiln lends.
@@ -251,7 +244,7 @@ impl AnyTensor {
     /// Lends the tensor to read from. It is held for reading until the borrower gives it back.
     ///
     /// # Errors
-    /// While it is written, and for a tensor of pointers.
+    /// While it is written, for a tensor of pointers, and for one in the memory of a GPU.
     pub fn to_dlpack(&self) -> Result<DlpackTensor, TensorError> {
         self.lend(false)
     }
@@ -259,7 +252,7 @@ impl AnyTensor {
     /// Lends the tensor to read and to write. Nobody else can use it until the borrower gives it back.
     ///
     /// # Errors
-    /// While it is in use, and for a tensor of pointers.
+    /// While it is in use, for a tensor of pointers, and for one in the memory of a GPU.
     pub fn to_dlpack_mut(&mut self) -> Result<DlpackTensor, TensorError> {
         self.lend(true)
     }
@@ -268,11 +261,8 @@ impl AnyTensor {
         let known = TYPES.iter().find(|(ty, _)| Some(*ty) == self.scalar_type());
         let &(ty, code) = known.ok_or_else(|| refused(format!("elements of {}", self.elem())))?;
         self.on_host("lending through DLPack")?;
-        if !(if writes { self.storage.try_write() } else { self.storage.try_read() }) {
-            return Err(TensorError::Busy);
-        }
-        let mut lent =
-            Box::new(Lent { storage: self.storage.clone(), writes, dims: self.dims.clone(), strides: self.strides.clone() });
+        let hold = OwnedHold::take(&self.storage, writes)?;
+        let mut lent = Box::new(Lent { _hold: hold, dims: self.dims.clone(), strides: self.strides.clone() });
         let dl_tensor = DlTensor {
             data: self.first().as_ptr().cast(),
             device: CPU,
