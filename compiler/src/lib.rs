@@ -17,7 +17,7 @@ pub use compile::{Artifact, CompileOptions, Compiled, Emit, Stage, Target};
 pub use content::kernel_content;
 pub use ice::{Ice, quiet_panics};
 pub use kiln_codegen::host::{self, HostKernel, HostObject, HostOptions};
-pub use kiln_codegen::nvptx::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
+pub use kiln_codegen::nvptx::{GpuTarget, GridMapping, MapShape, PtxArtifact, PtxParam, TensorMap};
 pub use launch::{launch_diagnostic, many_values_warning};
 pub use report::Report;
 pub use session::{CompileError, FileLoader, Session, SourceFile, add_source, std_source};

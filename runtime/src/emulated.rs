@@ -10,6 +10,7 @@ use kiln_emulator::{Arch, Fault, FaultKind, Limits, Machine, ModuleId, Options, 
 
 use crate::args::Arg;
 use crate::compiled::{CompiledKernel, Failure, PRINT_BYTES, PRINT_HEAD, launch_grid};
+use crate::emulated_maps::tensor_map;
 use crate::error::{DeviceFault, Error};
 use crate::plan::Plan;
 use crate::staging::{Follow, Memory, Regions};
@@ -168,6 +169,8 @@ impl Memory for Machine {
 struct Hidden {
     prints: Option<u64>,
     counter: Option<u64>,
+    /// 16 bytes of zeros, where there are tensor maps.
+    zeros: Option<u64>,
 }
 
 impl Hidden {
@@ -179,11 +182,16 @@ impl Hidden {
         };
         let mut buffer = vec![0u64; (PRINT_HEAD + PRINT_BYTES) / 8];
         buffer[1] = PRINT_BYTES as u64;
-        Ok(Hidden { prints: upload(has(PtxParam::PrintBuffer), &buffer)?, counter: upload(has(PtxParam::GridCounter), &[0])? })
+        let maps = artifact.params.iter().any(|p| matches!(p, PtxParam::TensorMap(_)));
+        Ok(Hidden {
+            prints: upload(has(PtxParam::PrintBuffer), &buffer)?,
+            counter: upload(has(PtxParam::GridCounter), &[0])?,
+            zeros: upload(maps, &[0; 2])?,
+        })
     }
 
     fn free(self, machine: &mut Machine) {
-        self.prints.into_iter().chain(self.counter).for_each(|base| Memory::free(machine, base));
+        self.prints.into_iter().chain(self.counter).chain(self.zeros).for_each(|base| Memory::free(machine, base));
     }
 }
 
@@ -257,12 +265,17 @@ impl EmulatedKernel {
         options: &EmulatorOptions,
         hidden: &Hidden,
     ) -> Result<Vec<kiln_emulator::Arg>, Error> {
+        let bound = slots;
         let mut slots = slots.iter();
         self.artifact
             .params
             .iter()
             .map(|param| {
                 let word = match *param {
+                    PtxParam::TensorMap(map) => {
+                        let bytes = tensor_map(&map, &self.artifact.params, bound, hidden.zeros)?;
+                        return Ok(kiln_emulator::Arg::Bytes(bytes));
+                    }
                     PtxParam::GridExtent(axis) => plan.grid[usize::from(axis)] as u64,
                     PtxParam::NumSms => options.multiprocessors() as u64,
                     PtxParam::PrintBuffer => hidden.prints.unwrap_or(0),

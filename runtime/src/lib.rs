@@ -24,6 +24,7 @@ mod cuda;
 mod device;
 mod element;
 mod emulated;
+mod emulated_maps;
 mod error;
 mod kernel;
 mod plan;

@@ -2,6 +2,8 @@
 
 mod host;
 mod ptx;
+mod tensor_map;
 
 pub use host::{AccessInfo, AssertInfo, HostObject, HostTimings, PrintInfo, PrintOperand};
 pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings};
+pub use tensor_map::{MAX_RANK, MapShape, TensorMap};

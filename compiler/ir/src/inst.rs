@@ -605,6 +605,75 @@ pub enum InstData {
         slot: Value,
     },
 
+    // ---- warpgroups, barriers in memory, roles (GPU only, sm_90a) ----
+    /// Starts a `Dot` on the tensor cores of warpgroups, which read `b`, and `a` where it is in shared memory, on their own. Neither the result nor `acc` nor an
+    /// `a` in registers may be touched before a `DotWait`.
+    DotStart {
+        /// Left operand.
+        a: Value,
+        /// Right operand.
+        b: Value,
+        /// Added to the product.
+        acc: Option<Value>,
+        /// Input rounding.
+        precision: DotPrecision,
+    },
+    /// Waits until all products but the newest `pending` are done. Result: `arg`, the result of a `DotStart`, as it then is; none without `arg`.
+    DotWait {
+        /// From `DotStart`.
+        arg: Option<Value>,
+        /// Products that may be under way.
+        pending: u32,
+    },
+    /// As many barriers in shared memory (mbarriers), each in phase 0, that so many arrivals complete. Result: scalar i32, where they lie.
+    BarrierNew {
+        /// Number of barriers.
+        count: u32,
+        /// Arrivals that complete a phase.
+        arrivals: u32,
+    },
+    /// One thread arrives at barrier number `slot` and announces bytes of asynchronous copies, which the phase then waits for.
+    BarrierExpect {
+        /// From `BarrierNew`.
+        barrier: Value,
+        /// Scalar i32 below the number of barriers.
+        slot: Value,
+        /// Bytes.
+        bytes: u32,
+    },
+    /// Every warp arrives once at barrier number `slot`.
+    BarrierArrive {
+        /// From `BarrierNew`.
+        barrier: Value,
+        /// Scalar i32 below the number of barriers.
+        slot: Value,
+        /// Scalar bool: where it is false nothing happens.
+        enable: Option<Value>,
+    },
+    /// Waits until the phase of barrier number `slot` with that parity is complete.
+    BarrierWait {
+        /// From `BarrierNew`.
+        barrier: Value,
+        /// Scalar i32 below the number of barriers.
+        slot: Value,
+        /// Scalar i32: parity of the phase, 0 or 1.
+        phase: Value,
+    },
+    /// One thread starts a tensor copy (TMA) of a view access, which nothing writes meanwhile, into a slot; elements out of bounds become 0. Barrier number
+    /// `slot` counts its bytes.
+    TmaFill {
+        /// Source, of the ring's element type and shape.
+        place: Place,
+        /// From `RingNew`.
+        ring: Value,
+        /// Scalar i32 below the number of slots.
+        slot: Value,
+        /// From `BarrierNew`.
+        barrier: Value,
+    },
+    /// Scalar bool: this is the one thread that fills rings. It belongs to a warp of its own, which holds no tiles; once only, and not inside a loop.
+    IsProducer,
+
     // ---- checks, facts, other ----
     /// Reports `message` with the source line and program id when any lane of the bool tile is false; the launch then fails.
     Assert {

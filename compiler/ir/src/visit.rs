@@ -73,7 +73,28 @@ macro_rules! operands {
         let f = $f;
         match $data {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
-            RingNew { .. } | RingCommit | RingWait { .. } => {}
+            RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer => {}
+            DotWait { arg, .. } => arg.$iter().for_each(f),
+            BarrierExpect { barrier, slot, .. } => {
+                f(barrier);
+                f(slot);
+            }
+            BarrierArrive { barrier, slot, enable } => {
+                f(barrier);
+                f(slot);
+                enable.$iter().for_each(f);
+            }
+            BarrierWait { barrier, slot, phase } => {
+                f(barrier);
+                f(slot);
+                f(phase);
+            }
+            TmaFill { place, ring, slot, barrier } => {
+                place.$visit(f);
+                f(ring);
+                f(slot);
+                f(barrier);
+            }
             RingAcquire { ring } => f(ring),
             RingFill { place, mask, ring, slot, enable, .. } => {
                 place.$visit(f);
@@ -167,7 +188,7 @@ macro_rules! operands {
                 f(value);
                 mask.$iter().for_each(f);
             }
-            Dot { a, b, acc, .. } => {
+            Dot { a, b, acc, .. } | DotStart { a, b, acc, .. } => {
                 f(a);
                 f(b);
                 acc.$iter().for_each(f);
@@ -276,8 +297,17 @@ impl InstData {
             | InstData::GridSync
             | InstData::Call { .. } => Effects { reads: true, writes: true, pinned: true, ..none },
             InstData::InlineAsm { pure_: false, .. } => Effects { reads: true, writes: true, pinned: true, ..none },
-            InstData::RingFill { .. } | InstData::RingRead { .. } => Effects { reads: true, pinned: true, ..none },
-            InstData::RingNew { .. }
+            InstData::RingFill { .. } | InstData::RingRead { .. } | InstData::TmaFill { .. } => {
+                Effects { reads: true, pinned: true, ..none }
+            }
+            InstData::DotStart { .. }
+            | InstData::DotWait { .. }
+            | InstData::BarrierNew { .. }
+            | InstData::BarrierExpect { .. }
+            | InstData::BarrierArrive { .. }
+            | InstData::BarrierWait { .. }
+            | InstData::IsProducer
+            | InstData::RingNew { .. }
             | InstData::RingAcquire { .. }
             | InstData::RingCommit
             | InstData::RingWait { .. }

@@ -79,6 +79,7 @@ api! {
     cuOccupancyMaxActiveBlocksPerMultiprocessor(*mut c_int, Handle, c_int, usize);
     cuLaunchKernel(Handle, u32, u32, u32, u32, u32, u32, u32, Handle, *mut *mut c_void, *mut *mut c_void);
     cuLaunchKernelEx(*const cudarc::driver::sys::CUlaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
+    cuTensorMapEncodeTiled(*mut c_void, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
     cuStreamCreate(*mut Handle, u32);
     cuStreamDestroy_v2(Handle);
     cuStreamSynchronize(Handle);

@@ -49,6 +49,8 @@ pub(crate) struct Gpu {
     /// The streams, by slot; the first is the GPU's own.
     pub streams: Mutex<[Option<Arc<RawStream>>; SLOTS]>,
     home: OnceLock<Arc<RawStream>>,
+    /// 16 bytes of zeros, for the tensor maps of tensors without elements.
+    zeros: OnceLock<u64>,
     lost: OnceLock<String>,
 }
 
@@ -162,7 +164,7 @@ impl Gpu {
             }
         }
         let streams = Mutex::new([const { None }; SLOTS]);
-        Ok(Gpu { api, info, context, pools, streams, home: OnceLock::new(), lost: OnceLock::new() })
+        Ok(Gpu { api, info, context, pools, streams, home: OnceLock::new(), zeros: OnceLock::new(), lost: OnceLock::new() })
     }
 
     /// `cuda:0`.
@@ -220,6 +222,23 @@ impl Gpu {
         let stream = RawStream::new(self, Some(0))?;
         // Where two threads come here at once, the second finds slot 0 taken and gets this stream.
         Ok(self.home.get_or_init(|| stream))
+    }
+
+    /// The address of 16 bytes of zeros, which live as long as the process.
+    #[cold]
+    pub fn zeros(&'static self) -> Result<u64, GpuError> {
+        if let Some(&address) = self.zeros.get() {
+            return Ok(address);
+        }
+        let (home, mut address) = (self.home()?, 0);
+        // SAFETY: the out pointer is valid, and the block has 16 bytes. Waited for: other streams may read it first.
+        unsafe {
+            self.check("cuMemAlloc", (self.api.cuMemAlloc_v2)(&raw mut address, 16))?;
+            self.check("cuMemsetD8Async", (self.api.cuMemsetD8Async)(address, 0, 16, home.handle))?;
+            home.check("cuStreamSynchronize", (self.api.cuStreamSynchronize)(home.handle))?;
+        }
+        // Where two threads come here at once, one block stays unused.
+        Ok(*self.zeros.get_or_init(|| address))
     }
 
     /// Bytes that are free, and bytes that there are.

@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 
 use super::error::GpuError;
 use super::gpu::{ASSERT, Gpu};
-use super::module::{CudaKernel, Source};
+use super::module::{CudaKernel, MOST_MAPS, Source};
 use super::prints::PrintBuffer;
 use super::stream::{Pending, RawStream};
+use super::tensor_map::Encoded;
 use crate::args::Arg;
 use crate::compiled::launch_grid;
 use crate::error::{Error, TensorError};
@@ -81,6 +82,8 @@ impl Call<'_> {
             return Ok(());
         }
         let mut hidden = [0u64; HIDDEN];
+        let mut maps = [Encoded::NOTHING; MOST_MAPS];
+        let mut places = maps.iter_mut().zip(&kernel.maps);
         let mut hidden_count = 0;
         let mut printing = None;
         let mut params: SmallVec<[*mut c_void; 88]> = SmallVec::new();
@@ -103,6 +106,14 @@ impl Call<'_> {
                     address
                 }
                 Source::Counter => self.counter(stream)?,
+                Source::Map => {
+                    let Some((place, map)) = places.next() else {
+                        return Err(Error::Internal("the kernel has more tensor maps than there are".to_owned()));
+                    };
+                    *place = map.encoded(kernel.gpu, &kernel.params, slots)?;
+                    params.push(std::ptr::from_mut(place).cast());
+                    continue;
+                }
             };
             let Some(place) = hidden.get_mut(hidden_count) else {
                 return Err(Error::Internal("the kernel has more hidden parameters than there are".to_owned()));

@@ -11,6 +11,7 @@ use super::error::GpuError;
 use super::gpu::Gpu;
 use super::ptxas;
 use super::stream::name_number;
+use super::tensor_map::MapParam;
 use crate::cache::DiskCache;
 use crate::error::Error;
 
@@ -36,6 +37,8 @@ pub(crate) enum Source {
     Prints,
     /// What `grid_sync` counts with.
     Counter,
+    /// The next tensor map.
+    Map,
 }
 
 /// A kernel that a GPU can launch.
@@ -44,6 +47,10 @@ pub(crate) struct CudaKernel {
     module: Handle,
     pub function: Handle,
     pub sources: Vec<Source>,
+    /// The parameters, for the tensor maps.
+    pub params: Vec<PtxParam>,
+    /// The tensor maps among them.
+    pub maps: Vec<MapParam>,
     /// How program ids follow from the launch.
     pub grid: GridMapping,
     /// Threads of a block.
@@ -74,6 +81,8 @@ impl std::fmt::Debug for CudaKernel {
     }
 }
 
+/// Tensor maps that a kernel can have: parameters have 4 KiB, of which a map takes 128 bytes.
+pub(crate) const MOST_MAPS: usize = 16;
 /// Shared memory that a launch may use without asking.
 const USUAL_SHARED: u32 = 48 << 10;
 /// Bytes for what the driver's compiler has to say.
@@ -112,11 +121,24 @@ impl CudaKernel {
             gpu.check("cuFuncGetAttribute", unsafe { (gpu.api.cuFuncGetAttribute)(&raw mut value, which as u32, function) })?;
             Ok(u32::try_from(value).unwrap_or(0))
         };
+        let maps: Vec<MapParam> = artifact
+            .params
+            .iter()
+            .filter_map(|param| match *param {
+                PtxParam::TensorMap(map) => Some(MapParam::new(map)),
+                _ => None,
+            })
+            .collect();
+        if maps.len() > MOST_MAPS {
+            return Err(Error::Internal(format!("kernel `{}` has {} tensor maps", artifact.name, maps.len())));
+        }
         Ok(CudaKernel {
             gpu,
             module,
             function,
             sources: artifact.params.iter().map(source).collect(),
+            params: artifact.params.clone(),
+            maps,
             grid: artifact.grid,
             threads: 32 * artifact.num_warps,
             shared: artifact.shared_bytes,
@@ -191,6 +213,7 @@ fn source(param: &PtxParam) -> Source {
         PtxParam::NumSms => Source::NumSms,
         PtxParam::PrintBuffer => Source::Prints,
         PtxParam::GridCounter => Source::Counter,
+        PtxParam::TensorMap(_) => Source::Map,
     }
 }
 

@@ -341,6 +341,12 @@ impl Program<'_> {
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {
                 return Err(Fault::Unsupported("rings, which only layout assignment makes".into()));
             }
+            DotStart { .. } | DotWait { .. } | TmaFill { .. } | IsProducer => {
+                return Err(Fault::Unsupported("instructions of warpgroups, which only layout assignment makes".into()));
+            }
+            BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } => {
+                return Err(Fault::Unsupported("barriers in memory, which only layout assignment makes".into()));
+            }
             InlineAsm { .. } => return Err(Fault::Unsupported("inline PTX".into())),
         };
         frame.set(results[0], one);

@@ -314,5 +314,7 @@ pub(super) fn suffix(ty: Ty) -> &'static str {
         Ty::I64 => "i64",
         Ty::Global => "p1",
         Ty::Shared => "p3",
+        Ty::Generic => "p0",
+        Ty::Cluster => "p7",
     }
 }

@@ -104,6 +104,9 @@ impl Emitter<'_> {
 
     pub(super) fn if_else(&mut self, inst: Inst) -> Result<()> {
         let InstData::If { cond, then, otherwise } = &self.func.insts[inst] else { unreachable!("called for ifs") };
+        if self.is_role(*cond) {
+            return self.split_roles(self.scalar(*cond), *then, *otherwise);
+        }
         let cond = self.scalar(*cond);
         let results: SmallVec<[Value; 4]> = SmallVec::from_slice(self.func.results_of(inst));
         let (yes, no, end) = (self.w.new_label(), self.w.new_label(), self.w.new_label());

@@ -65,6 +65,12 @@ pub(super) struct Emitter<'a> {
     pub(super) reached: FxHashMap<(Vec<u32>, u32), Val>,
     /// Shared addresses in the current product, by base and the thread's part.
     pub(super) pointers: FxHashMap<(Val, Val), Val>,
+    /// Descriptors of tiles in shared memory: by base, the warpgroup's part of the address, and what is besides the address.
+    pub(super) descriptors: FxHashMap<(Val, Val, u64), Val>,
+    /// The slots of rings that tiles were read from: the ring's base, the slot's number, bytes of a slot.
+    pub(super) slots_read: FxHashMap<Value, (Val, Val, u32)>,
+    /// What is being written runs on the consumers' warps alone, which are all warps but the last.
+    pub(super) consumers: bool,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
@@ -72,7 +78,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn new(module: &'a Module, func: &'a Function, target: GpuTarget, warps: u32) -> Emitter<'a> {
         let uses = Uses::of(func);
         let mut w = Writer::new();
-        let threads = Threads::new(&mut w, warps);
+        let threads = Threads::new(&mut w, warps, uses.producers());
         Emitter {
             module,
             func,
@@ -81,7 +87,7 @@ impl<'a> Emitter<'a> {
             w,
             threads,
             params: Params::of(func, uses),
-            scratch: Scratch::default(),
+            scratch: Scratch::new(func),
             order: MemoryOrder::default(),
             lines: Lines::new(module, func),
             index: if func.index_bits == 32 { Ty::I32 } else { Ty::I64 },
@@ -92,6 +98,9 @@ impl<'a> Emitter<'a> {
             functions: BTreeMap::new(),
             reached: FxHashMap::default(),
             pointers: FxHashMap::default(),
+            descriptors: FxHashMap::default(),
+            slots_read: FxHashMap::default(),
+            consumers: false,
             slots: SecondaryMap::new(),
         }
     }
@@ -230,6 +239,17 @@ impl<'a> Emitter<'a> {
                 Some(dot) => self.mma(inst, &dot, *a, *b, *acc)?,
                 None => self.dot(inst, *a, *b, *acc)?,
             },
+            InstData::DotStart { a, b, acc, .. } => {
+                let dot = MmaDot::of(func, inst).ok_or_else(|| internal("a product of warpgroups in another layout"))?;
+                self.dot_start(inst, &dot, *a, *b, *acc)?;
+            }
+            InstData::DotWait { arg, pending } => self.dot_wait(inst, *arg, *pending),
+            InstData::BarrierNew { count, arrivals } => self.barrier_new(inst, *count, *arrivals),
+            InstData::BarrierExpect { barrier, slot, bytes } => self.barrier_expect(*barrier, *slot, *bytes)?,
+            InstData::BarrierArrive { barrier, slot, enable } => self.barrier_arrive(*barrier, *slot, *enable)?,
+            InstData::BarrierWait { barrier, slot, phase } => self.barrier_wait(*barrier, *slot, *phase)?,
+            InstData::TmaFill { place, ring, slot, barrier } => self.tma_fill(place, *ring, *slot, *barrier)?,
+            InstData::IsProducer => self.is_producer(inst),
             InstData::DotScaled { .. } => return Err(internal("a dot_scaled is left after the passes for GPUs")),
             InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
             InstData::TopK { arg, k } => self.topk(inst, *arg, *k)?,

@@ -26,6 +26,7 @@ mod print;
 mod reduce;
 mod remainder;
 mod ring;
+mod roles;
 mod rows;
 mod scan;
 mod scratch;
@@ -35,6 +36,7 @@ mod spread;
 mod staged;
 mod target;
 mod text;
+mod wgmma;
 mod whole;
 mod words;
 
@@ -46,7 +48,7 @@ use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
 use kiln_passes::gpu::assign_layouts;
 
-pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings};
+pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
 
 /// Shared memory that every launch may use without asking the driver.
 const STATIC_LIMIT: u32 = 48 * 1024;
@@ -85,7 +87,7 @@ enum Attempt {
 
 fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32, timings: &mut PtxTimings) -> Result<Attempt> {
     let start = Instant::now();
-    let (laid_out, layouts, warps) = lay_out_within(module, rings)?;
+    let (laid_out, layouts, warps) = lay_out_within(module, target, rings)?;
     timings.layouts += start.elapsed();
     let start = Instant::now();
     let kernel = only_kernel(&laid_out)?;
@@ -107,6 +109,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         );
         return Err(refuse_kernel(&laid_out, func.loc, SHARED_MEMORY, message));
     }
+    let all_warps = emitter.threads.block() / 32;
     let (params, grid) = (emitter.params.list.clone(), emitter.params.grid);
     let (asserts, prints) = (std::mem::take(&mut emitter.asserts), std::mem::take(&mut emitter.prints));
     let machine = target::Machine::new(target, emitter.ptx)?;
@@ -119,7 +122,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         target,
         params,
         grid,
-        num_warps: warps,
+        num_warps: all_warps,
         shared_bytes,
         needs_shared_opt_in: shared_bytes > STATIC_LIMIT,
         layouts,
@@ -139,14 +142,14 @@ pub fn lay_out(
     module: &CheckedModule,
     target: GpuTarget,
 ) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
-    lay_out_within(module, target.shared_bytes())
+    lay_out_within(module, target, target.shared_bytes())
 }
 
-fn lay_out_within(module: &CheckedModule, ring_bytes: u32) -> Result<(CheckedModule, LayoutStats, u32)> {
+fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32) -> Result<(CheckedModule, LayoutStats, u32)> {
     let mut module: Module = module.clone().into_inner();
     let kernel = only_kernel(&module)?;
     let warps = choose_warps(&module, &module.funcs[kernel])?;
-    let stats = assign_layouts(&mut module.funcs[kernel], warps, ring_bytes);
+    let stats = assign_layouts(&mut module.funcs[kernel], warps, ring_bytes, target.has_warpgroups());
     let checked = verify(module).map_err(|(_, violations)| {
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         internal(format!("layout assignment broke the module: {}", list.join("; ")))
@@ -191,10 +194,10 @@ impl emit::Emitter<'_> {
         let signature = self.params.signature(self.func);
         let metadata = self.lines.metadata(self.module);
         let subprogram = self.lines.subprogram();
-        let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", 32 * self.threads.warps);
+        let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", self.threads.block());
         // ptxas would rather spill a little than have fewer blocks of a product on a multiprocessor; an accumulator in memory costs more.
         let mut products = false;
-        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. }));
+        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. } | InstData::DotStart { .. }));
         if products {
             attributes.push_str(" \"nvvm.minctasm\"=\"1\"");
         }

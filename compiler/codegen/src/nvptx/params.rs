@@ -3,9 +3,11 @@
 //! Parameters stand in the order of the function's: a tensor is its base pointer, its dims, its strides (elements), 64 bits
 //! each, as in the host ABI (`kiln_ir::abi`); a pointer is 64 bits; a scalar has its own width. Hidden parameters follow.
 
-use kiln_ir::artifact::{GridMapping, PtxParam};
+use kiln_ir::artifact::{GridMapping, PtxParam, TensorMap};
 use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
+use kiln_passes::gpu::tensor_boxes;
 
+use super::roles::tensor_map;
 use super::text::{Ty, Val};
 
 /// The parameters of a kernel and their LLVM types.
@@ -16,11 +18,13 @@ pub(super) struct Params {
 }
 
 /// Which hidden parameters a kernel has.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Uses {
     num_sms: bool,
     prints: bool,
     grid_sync: bool,
+    producer: bool,
+    maps: Vec<TensorMap>,
 }
 
 impl Uses {
@@ -30,9 +34,24 @@ impl Uses {
             InstData::NumSms => uses.num_sms = true,
             InstData::Print { .. } => uses.prints = true,
             InstData::GridSync => uses.grid_sync = true,
+            InstData::IsProducer => uses.producer = true,
+            InstData::TmaFill { ref place, ring, .. } => {
+                let ty = func.ty(ring);
+                if let (Some(boxes), Some(elem)) = (tensor_boxes(func, place, ty), ty.scalar_elem()) {
+                    let map = tensor_map(&boxes, elem);
+                    if !uses.maps.contains(&map) {
+                        uses.maps.push(map);
+                    }
+                }
+            }
             _ => {}
         });
         uses
+    }
+
+    /// Warps behind those that hold tiles.
+    pub(super) fn producers(&self) -> u32 {
+        u32::from(self.producer)
     }
 }
 
@@ -72,6 +91,9 @@ impl Params {
         if uses.grid_sync {
             params.push(PtxParam::GridCounter, Ty::Global);
         }
+        for map in uses.maps {
+            params.push(PtxParam::TensorMap(map), Ty::Generic);
+        }
         params
     }
 
@@ -89,6 +111,10 @@ impl Params {
     /// The parameter list of the LLVM function.
     pub(super) fn signature(&self, func: &Function) -> String {
         let one = |(number, (&param, ty)): (usize, (&PtxParam, &Ty))| {
+            if let PtxParam::TensorMap(_) = param {
+                // Without the last attribute every thread would copy it to its stack.
+                return format!("ptr byval([128 x i8]) align 64 \"nvvm.grid_constant\" %a{number}");
+            }
             let attributes = match param {
                 PtxParam::Base(p) => {
                     let align = func.params[p as usize].tensor.as_ref().map_or(1, |t| t.align.max(1));

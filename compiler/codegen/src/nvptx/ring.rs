@@ -68,7 +68,7 @@ impl Emitter<'_> {
     }
 
     /// The address of a slot.
-    fn slot_base(&mut self, ring: Value, slot: Value) -> Result<Val> {
+    pub(super) fn slot_base(&mut self, ring: Value, slot: Value) -> Result<Val> {
         let (base, bytes) = (self.shared_base(ring)?, self.slot_bytes(ring)?);
         let number = self.scalar(slot);
         let distance = self.w.mul_nsw(number, Val::i32(bytes));
@@ -77,7 +77,9 @@ impl Emitter<'_> {
 
     pub(super) fn ring_read(&mut self, inst: Inst, ring: Value, slot: Value) -> Result<()> {
         let base = self.slot_base(ring, slot)?;
-        self.set(self.func.result(inst), Slot::Shared(base));
+        let result = self.func.result(inst);
+        self.set(result, Slot::Shared(base));
+        self.slots_read.insert(result, (self.shared_base(ring)?, self.scalar(slot), self.slot_bytes(ring)?));
         Ok(())
     }
 
@@ -87,6 +89,7 @@ impl Emitter<'_> {
 
     pub(super) fn ring_wait(&mut self, pending: u32) {
         self.w.asm(&[], Asm::Memory, &format!("cp.async.wait_group {pending};"), "", &[]);
+        self.publish();
         self.barrier();
     }
 

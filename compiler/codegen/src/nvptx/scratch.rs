@@ -6,19 +6,23 @@
 //! used; what is in use at one time lies side by side.
 
 use cranelift_entity::packed_option::ReservedValue;
-use kiln_ir::Inst;
+use kiln_ir::{Function, Inst, InstData};
 
 use super::emit::Emitter;
-use super::text::{Ty, Val};
+use super::text::{Asm, Ty, Val};
 
 /// Exchanges up to this many bytes own their memory.
 const SMALL: u32 = 2048;
 /// Bytes of a row of all banks, at which larger pieces start: their swizzles count on it.
 const BANKS: u32 = 128;
+/// Bytes after which the widest swizzle repeats.
+const SWIZZLE: u32 = 1024;
 
 /// What is allocated, and what protects it.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    /// Warpgroups read tiles on their own: tiles start where the pattern of a swizzle does, and what threads write has to be made visible to them.
+    warpgroups: bool,
     /// Bytes of small exchanges; the arena lies behind them.
     small: u32,
     /// Bytes of the arena: rings one behind the other, behind them the large exchange of the moment.
@@ -35,9 +39,26 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// Nothing allocated yet.
+    pub(super) fn new(func: &Function) -> Scratch {
+        let mut scratch = Scratch::default();
+        func.walk(|_, inst| scratch.warpgroups |= matches!(func.insts[inst], InstData::DotStart { .. }));
+        scratch
+    }
+
     /// Where the memory of large exchanges starts.
     pub(super) fn arena_start(&self) -> u32 {
-        self.small.next_multiple_of(BANKS)
+        self.small.next_multiple_of(self.align(u32::MAX))
+    }
+
+    /// What a piece of `bytes` is aligned to.
+    fn align(&self, bytes: u32) -> u32 {
+        match bytes {
+            _ if bytes < BANKS => 16,
+            // The pattern of a swizzle repeats after 256 to 1024 bytes, and no tile that has it is smaller.
+            _ if self.warpgroups => (1 << bytes.ilog2()).min(SWIZZLE),
+            _ => BANKS,
+        }
     }
 
     /// Most bytes that rings take at one time.
@@ -74,16 +95,19 @@ impl Emitter<'_> {
 
     /// Memory of a ring that is in use up to instruction `last`; threads may write it at once.
     pub(super) fn ring_space(&mut self, bytes: u32, last: Inst) -> Val {
-        if self.scratch.arena_used || self.scratch.loops > 0 {
+        // Before there are roles nothing has used any memory.
+        let unused = self.threads.producers > 0 && !self.consumers;
+        if !unused && (self.scratch.arena_used || self.scratch.loops > 0) {
             self.barrier();
         }
         self.scratch.arena_used = true;
         let live = self.scratch.in_rings();
-        self.scratch.rings.push((last, bytes.next_multiple_of(BANKS)));
+        let align = self.scratch.align(u32::MAX);
+        self.scratch.rings.push((last, bytes.next_multiple_of(align)));
         let live_now = self.scratch.in_rings();
         self.scratch.arena = self.scratch.arena.max(live_now);
         self.scratch.ring_bytes = self.scratch.ring_bytes.max(live_now);
-        self.w.offset(Val::arena(), Val::i32(live), 1)
+        self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1))
     }
 
     /// Gives the memory of rings back whose last use was `inst`, the youngest first.
@@ -100,18 +124,28 @@ impl Emitter<'_> {
 
     /// Memory of one exchange that nothing else uses, whatever its size; tiles that are read later keep it.
     pub(super) fn own_scratch(&mut self, bytes: u32) -> Val {
-        let align = if bytes < BANKS { 16 } else { BANKS };
+        let align = self.scratch.align(bytes);
         let at = self.scratch.small.next_multiple_of(align);
         self.scratch.small = at + bytes.next_multiple_of(16);
         if self.scratch.loops > 0 && !self.scratch.synced {
             self.barrier();
         }
-        self.w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1)
+        self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1))
+    }
+
+    /// What this thread wrote to shared memory is there for warpgroups after the next barrier (PTX ISA, "Async proxy").
+    pub(super) fn publish(&mut self) {
+        if self.scratch.warpgroups {
+            self.w.asm(&[], Asm::Memory, "fence.proxy.async.shared::cta;", "", &[]);
+        }
     }
 
     /// Waits for every thread of the block; what they wrote is visible after it.
     pub(super) fn barrier(&mut self) {
-        if self.threads.warps == 1 {
+        if self.consumers {
+            let threads = Val::i32(32 * self.threads.warps);
+            self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.count", &[Val::i32(1), threads]);
+        } else if self.threads.block() == 32 {
             self.w.call_void("llvm.nvvm.bar.warp.sync", &[Val::int(Ty::I32, -1)]);
         } else {
             self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.all", &[Val::i32(0)]);

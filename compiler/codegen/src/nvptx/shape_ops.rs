@@ -33,7 +33,11 @@ impl Emitter<'_> {
 
     pub(super) fn permute(&mut self, inst: Inst, arg: Value, perm: &[u8]) -> Result<()> {
         if let slot @ Slot::Shared(_) = self.slot(arg) {
-            self.set(self.func.result(inst), slot);
+            let result = self.func.result(inst);
+            self.set(result, slot);
+            if let Some(&read) = self.slots_read.get(&arg) {
+                self.slots_read.insert(result, read);
+            }
             return Ok(());
         }
         self.rename(inst, arg, |coords| {

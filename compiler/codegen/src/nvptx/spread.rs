@@ -75,16 +75,23 @@ impl Spread {
 pub(super) struct Threads {
     /// Thread number within the block (i32).
     pub(super) tid: Val,
+    /// Warps that hold tiles.
     pub(super) warps: u32,
+    /// Warps behind them.
+    pub(super) producers: u32,
     spreads: FxHashMap<LayoutId, Rc<Spread>>,
 }
 
 impl Threads {
-    pub(super) fn new(w: &mut Writer, warps: u32) -> Threads {
-        let tid = w.at_entry(|w| {
-            w.call_with(Ty::I32, &format!("noundef range(i32 0, {})", 32 * warps), "llvm.nvvm.read.ptx.sreg.tid.x", &[])
-        });
-        Threads { tid, warps, spreads: FxHashMap::default() }
+    pub(super) fn new(w: &mut Writer, warps: u32, producers: u32) -> Threads {
+        let range = format!("noundef range(i32 0, {})", 32 * (warps + producers));
+        let tid = w.at_entry(|w| w.call_with(Ty::I32, &range, "llvm.nvvm.read.ptx.sreg.tid.x", &[]));
+        Threads { tid, warps, producers, spreads: FxHashMap::default() }
+    }
+
+    /// Threads of a block.
+    pub(super) fn block(&self) -> u32 {
+        32 * (self.warps + self.producers)
     }
 
     /// Lane number (i32).

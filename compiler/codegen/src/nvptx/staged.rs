@@ -149,9 +149,18 @@ impl Emitter<'_> {
             let values: Vec<Val> = vector.iter().map(|&r| to_memory(&mut self.w, regs[r as usize], elem)).collect();
             self.store_vector(address, &values, predicate, Self::no_hints());
         }
+        self.publish();
         self.barrier();
         self.set(self.func.result(inst), Slot::Shared(base));
         Ok(())
+    }
+
+    /// Where a tile in shared memory lies: the base, known at the head of the kernel, and for a slot of a ring its number and bytes.
+    pub(super) fn staged_at(&self, value: Value) -> Result<(Val, Option<(Val, u32)>)> {
+        match self.slots_read.get(&value) {
+            Some(&(base, slot, bytes)) => Ok((base, Some((slot, bytes)))),
+            None => Ok((self.shared_base(value)?, None)),
+        }
     }
 
     /// Every thread coordinate is within the layout's unit.

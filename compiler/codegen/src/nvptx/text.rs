@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::words::Part;
 
-/// The LLVM types in use. `Global` and `Shared` are pointers.
+/// The LLVM types in use. `Global`, `Shared`, `Generic` and `Cluster` (shared memory of a cluster) are pointers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Ty {
     I1,
@@ -26,6 +26,8 @@ pub(super) enum Ty {
     F64,
     Global,
     Shared,
+    Generic,
+    Cluster,
 }
 
 impl Ty {
@@ -42,6 +44,8 @@ impl Ty {
             Ty::F64 => "double",
             Ty::Global => "ptr addrspace(1)",
             Ty::Shared => "ptr addrspace(3)",
+            Ty::Generic => "ptr",
+            Ty::Cluster => "ptr addrspace(7)",
         }
     }
 
@@ -50,8 +54,8 @@ impl Ty {
             Ty::I1 => 1,
             Ty::I8 => 8,
             Ty::I16 | Ty::F16 | Ty::BF16 => 16,
-            Ty::I32 | Ty::F32 | Ty::Shared => 32,
-            Ty::I64 | Ty::F64 | Ty::Global => 64,
+            Ty::I32 | Ty::F32 | Ty::Shared | Ty::Cluster => 32,
+            Ty::I64 | Ty::F64 | Ty::Global | Ty::Generic => 64,
         }
     }
 
@@ -60,7 +64,7 @@ impl Ty {
     }
 
     pub(super) fn is_pointer(self) -> bool {
-        matches!(self, Ty::Global | Ty::Shared)
+        matches!(self, Ty::Global | Ty::Shared | Ty::Generic | Ty::Cluster)
     }
 
     /// The integer type of the same width.

@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 
 use kiln_codegen::host;
-use kiln_codegen::nvptx::{GridMapping, PtxParam};
-use kiln_emulator::{Arch, Arg, Launch, Machine, Options, Report, Schedule};
+use kiln_codegen::nvptx::{GridMapping, PtxParam, TensorMap};
+use kiln_emulator::{Arch, Arg, ElementType, Launch, Machine, Options, Report, Schedule, Swizzle};
 use kiln_ir::abi::HostContext;
 use kiln_ir::text::parse_module;
 use kiln_ir::verify::verify;
@@ -102,6 +102,11 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
                 },
                 PtxParam::GridExtent(axis) => Arg::I64(grid.get(usize::from(axis)).map_or(1, |&g| i64::from(g))),
                 PtxParam::NumSms => Arg::I64(7),
+                PtxParam::TensorMap(map) => {
+                    let (dims, strides) = tensor(map.param);
+                    let (address, _) = tensors[map.param as usize].expect("a tensor");
+                    Arg::Bytes(tensor_map(&map, address, dims, strides))
+                }
                 PtxParam::PrintBuffer | PtxParam::GridCounter => panic!("these kernels neither print nor wait for their grid"),
             }
         })
@@ -116,6 +121,32 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
         machine.launch(module, &artifact.name, &launch, &options).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", artifact.ptx));
     let read = tensors.into_iter().flatten().map(|(at, len)| machine.read::<u8>(at, len).expect("memory")).collect();
     (read, report)
+}
+
+/// The bytes of a tensor map.
+fn tensor_map(map: &TensorMap, address: u64, dims: &[i64], strides: &[i64]) -> Vec<u8> {
+    let shape = map.shape(address, dims, strides);
+    let element = match map.elem.bytes() {
+        1 => ElementType::U8,
+        2 => ElementType::U16,
+        _ => ElementType::U32,
+    };
+    let made = kiln_emulator::TensorMap {
+        element,
+        // What takes the place of an empty tensor is any memory: these kernels then copy nothing.
+        address: if shape.address == 0 { address } else { shape.address },
+        dims: shape.extents.to_vec(),
+        strides: shape.byte_strides.to_vec(),
+        tile: map.tile().iter().map(|&t| u32::from(t)).collect(),
+        swizzle: match map.swizzle {
+            kiln_ir::layout::Swizzle::None => Swizzle::None,
+            kiln_ir::layout::Swizzle::B32 => Swizzle::B32,
+            kiln_ir::layout::Swizzle::B64 => Swizzle::B64,
+            kiln_ir::layout::Swizzle::B128 => Swizzle::B128,
+        },
+        nan_fill: false,
+    };
+    made.encode_tiled().unwrap_or_else(|e| panic!("{e}")).to_vec()
 }
 
 /// Runs a kernel on both and compares every tensor: floats of type `elem` within `tolerance` (relative, and absolute near 0),

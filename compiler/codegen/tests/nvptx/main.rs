@@ -7,4 +7,5 @@ mod pins;
 mod products;
 mod refusals;
 mod support;
+mod warpgroups;
 mod whole_language;

@@ -9,7 +9,7 @@ use crate::support::{assemble, count, ptx};
 const SCHEDULES: [Schedule; 4] = [Schedule::Eager, Schedule::Lazy, Schedule::Random(1), Schedule::Random(2)];
 
 /// `c = a @ b + c` for whole tiles.
-fn single([m, k, n]: [i64; 3], elem: &str, out: &str, precision: &str, transposed: bool, warps: u32) -> String {
+pub fn single([m, k, n]: [i64; 3], elem: &str, out: &str, precision: &str, transposed: bool, warps: u32) -> String {
     let facts = |number: u32, rank: &str| format!("{{number {number}, align 16, dims [?, ?], strides [{rank}]}}");
     // A transposed operand is loaded as it lies, then its axes change places.
     let (a_load, b_load) = if transposed {
@@ -73,7 +73,7 @@ pub fn looped([bm, bn, bk]: [u32; 3], elem: &str, out: &str, warps: u32, stages:
 }
 
 /// Largest difference over 1 + the larger magnitude.
-fn difference(a: &[f64], b: &[f64]) -> f64 {
+pub fn difference(a: &[f64], b: &[f64]) -> f64 {
     let of = |(x, y): (&f64, &f64)| if x.is_nan() && y.is_nan() { 0.0 } else { (x - y).abs() / (1.0 + x.abs().max(y.abs())) };
     a.iter().zip(b).map(of).fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m })
 }
@@ -92,7 +92,7 @@ fn small_floats(elem: &str, count: usize, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn input(elem: &str, dims: [i64; 2], seed: u64) -> Input {
+pub fn input(elem: &str, dims: [i64; 2], seed: u64) -> Input {
     if elem.starts_with("f8") {
         return Input::Tensor(small_floats(elem, (dims[0] * dims[1]) as usize, seed), dims.to_vec(), vec![dims[1], 1]);
     }
@@ -233,7 +233,7 @@ fn instructions_of_a_matmul() {
         [([128, 128, 32], 4, [2, 2]), ([128, 128, 64], 4, [2, 2]), ([128, 128, 64], 8, [4, 2]), ([128, 256, 64], 8, [2, 4])]
     {
         let [m, n, k] = tile;
-        for target in ["sm_80", "sm_86", "sm_89", "sm_90a"] {
+        for target in ["sm_80", "sm_86", "sm_89"] {
             let artifact = ptx(&looped(tile, "f16", "f32", warps, 2, ("?%16", 16)), target);
             assert_eq!(artifact.layouts.conversions, 0, "{tile:?} {target}");
             let Some(out) = assemble(&artifact) else { continue };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::host::{AssertInfo, PrintInfo};
+use super::tensor_map::TensorMap;
 
 /// A GPU architecture.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -42,6 +43,11 @@ impl GpuTarget {
             (89 | 90, false) => 78,
             _ => 80,
         }
+    }
+
+    /// Whether warpgroups multiply (`wgmma`) and tensors are copied in boxes (TMA): sm_90a.
+    pub fn has_warpgroups(self) -> bool {
+        self.sm == 90 && self.arch_specific
     }
 
     /// Bytes of shared memory one thread block can have (CUDA programming guide, "Technical Specifications per Compute
@@ -90,6 +96,8 @@ pub enum PtxParam {
     PrintBuffer,
     /// A 64-bit counter in memory that `grid_sync` counts with: the address. The launch sets the counter to 0, and has all programs resident at once.
     GridCounter,
+    /// 128 bytes that describe a tensor to the TMA engine, aligned to 64.
+    TensorMap(TensorMap),
 }
 
 impl PtxParam {
@@ -97,6 +105,7 @@ impl PtxParam {
     pub fn bytes(self) -> u32 {
         match self {
             PtxParam::Value { bytes, .. } => bytes,
+            PtxParam::TensorMap(_) => 128,
             _ => 8,
         }
     }

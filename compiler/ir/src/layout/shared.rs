@@ -7,11 +7,13 @@
 //! Tiles that `ldmatrix` and 32- or 64-bit loads read have the same form ([`staged`]); for elements of 4 and 8 bytes the same bits
 //! meet in reverse order, because a fragment then takes 32 bytes of four rows at once and not 16 bytes of eight.
 
+use serde::{Deserialize, Serialize};
+
 use super::linear::{Hw, LinearLayout};
 use super::tiled::Layout;
 
 /// A swizzling mode, named by its span.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Swizzle {
     /// Plain rows.
     None,

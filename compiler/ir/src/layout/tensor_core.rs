@@ -92,12 +92,13 @@ pub fn wgmma_accumulator(shape: [u32; 2], warpgroups: [u32; 2]) -> Layout {
     cover(tiled, shape)
 }
 
-/// Operand A, `[m, k]`, of `wgmma.mma_async.m64n*` taken from registers, for warpgroups along m.
-pub fn wgmma_operand_a(shape: [u32; 2], width: u32, warpgroups: u32) -> Layout {
+/// Operand A, `[m, k]`, of `wgmma.mma_async.m64n*` taken from registers, for the warpgroups of [`wgmma_accumulator`].
+pub fn wgmma_operand_a(shape: [u32; 2], width: u32, warpgroups: [u32; 2]) -> Layout {
     let tiled = product(&[
         &operand_a_fragment(width),
         &LinearLayout::along(2, 0, Hw::Warp, 2),
-        &LinearLayout::along(2, 0, Hw::Warp, log2(warpgroups)),
+        &LinearLayout::along(2, 0, Hw::Warp, log2(warpgroups[0])),
+        &LinearLayout::copies(2, Hw::Warp, log2(warpgroups[1])),
     ]);
     cover(tiled, shape)
 }

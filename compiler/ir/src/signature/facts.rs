@@ -56,8 +56,16 @@ pub fn tensor(tensor: &TensorDesc<'_>, known: impl Fn(usize) -> bool, may_alias:
     let dims: SmallVec<[IntFact; 5]> =
         tensor.dims.iter().enumerate().map(|(axis, &d)| if known(axis) { IntFact::exact(d) } else { fact(d) }).collect();
     // A stride is exact where it repeats, is 1, or is the product of constant extents further in.
-    let mut strides: SmallVec<[IntFact; 5]> =
-        tensor.strides.iter().map(|&s| if s == 0 || s == 1 { IntFact::exact(s) } else { fact(s) }).collect();
+    let mut strides: SmallVec<[IntFact; 5]> = tensor
+        .strides
+        .iter()
+        .map(|&s| match s {
+            0 | 1 => IntFact::exact(s),
+            // A divisor also promises that the stride is not negative: tensor maps know no other.
+            ..0 => IntFact { known: None, divisor: 1, max: None },
+            _ => fact(s),
+        })
+        .collect();
     let mut dense = 1i64;
     for axis in (0..tensor.dims.len()).rev() {
         if tensor.strides[axis] == dense {

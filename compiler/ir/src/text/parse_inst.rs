@@ -134,14 +134,17 @@ impl Parser<'_> {
                 let (order, scope) = self.ordering()?;
                 InstData::AtomicStore { place, value, mask, order, scope }
             }
-            "dot" => {
+            "dot" | "dot_start" => {
                 let [a, b] = self.operands()?;
                 let acc = self.optional("acc")?;
                 let precision = match self.eat_word("precision") {
                     true => self.named(DotPrecision::from_name, "a precision")?,
                     false => DotPrecision::Ieee,
                 };
-                InstData::Dot { a, b, acc, precision }
+                match mnemonic {
+                    "dot" => InstData::Dot { a, b, acc, precision },
+                    _ => InstData::DotStart { a, b, acc, precision },
+                }
             }
             "dot_scaled" => {
                 let [a, a_scale] = self.operands()?;
@@ -241,6 +244,31 @@ impl Parser<'_> {
                 let [ring, slot] = self.operands()?;
                 InstData::RingRead { ring, slot }
             }
+            "dot_wait" => InstData::DotWait { pending: self.number()?, arg: self.optional("of")? },
+            "barrier_new" => {
+                let count = self.number()?;
+                self.expect_word("arrivals")?;
+                InstData::BarrierNew { count, arrivals: self.number()? }
+            }
+            "barrier_expect" => {
+                let [barrier, slot] = self.operands()?;
+                self.expect_word("bytes")?;
+                InstData::BarrierExpect { barrier, slot, bytes: self.number()? }
+            }
+            "barrier_arrive" => {
+                let [barrier, slot] = self.operands()?;
+                InstData::BarrierArrive { barrier, slot, enable: self.optional("if")? }
+            }
+            "barrier_wait" => {
+                let [barrier, slot, phase] = self.operands()?;
+                InstData::BarrierWait { barrier, slot, phase }
+            }
+            "tma_fill" => {
+                let [ring, slot, barrier] = self.operands()?;
+                self.expect_word("from")?;
+                InstData::TmaFill { place: self.place()?, ring, slot, barrier }
+            }
+            "is_producer" => InstData::IsProducer,
             "asm" => InstData::InlineAsm {
                 text: self.string()?.into(),
                 constraints: self.string()?.into(),

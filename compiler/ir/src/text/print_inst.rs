@@ -139,8 +139,8 @@ impl Printer<'_> {
                 self.optional(" mask ", *mask);
                 self.ordering(*order, *scope);
             }
-            Dot { a, b, acc, precision } => {
-                self.op("dot", &[*a, *b]);
+            Dot { a, b, acc, precision } | DotStart { a, b, acc, precision } => {
+                self.op(if matches!(data, Dot { .. }) { "dot" } else { "dot_start" }, &[*a, *b]);
                 self.optional(" acc ", *acc);
                 if *precision != DotPrecision::Ieee {
                     self.put(format_args!(" precision {precision}"));
@@ -228,6 +228,25 @@ impl Printer<'_> {
             RingCommit => self.put_str("ring_commit"),
             RingWait { pending } => self.put(format_args!("ring_wait {pending}")),
             RingRead { ring, slot } => self.op("ring_read", &[*ring, *slot]),
+            DotWait { arg, pending } => {
+                self.put(format_args!("dot_wait {pending}"));
+                self.optional(" of ", *arg);
+            }
+            BarrierNew { count, arrivals } => self.put(format_args!("barrier_new {count} arrivals {arrivals}")),
+            BarrierExpect { barrier, slot, bytes } => {
+                self.op("barrier_expect", &[*barrier, *slot]);
+                self.put(format_args!(" bytes {bytes}"));
+            }
+            BarrierArrive { barrier, slot, enable } => {
+                self.op("barrier_arrive", &[*barrier, *slot]);
+                self.optional(" if ", *enable);
+            }
+            BarrierWait { barrier, slot, phase } => self.op("barrier_wait", &[*barrier, *slot, *phase]),
+            TmaFill { place, ring, slot, barrier } => {
+                self.op("tma_fill", &[*ring, *slot, *barrier]);
+                self.place(" from", place);
+            }
+            IsProducer => self.put_str("is_producer"),
             InlineAsm { text, constraints, args, pure_ } => {
                 self.put(format_args!("asm {} {}", attrs::quoted(text), attrs::quoted(constraints)));
                 self.list("", args);

@@ -94,6 +94,28 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
             }
         }
         InstData::RingCommit | InstData::RingWait { .. } => {}
+        InstData::BarrierNew { count, arrivals } => {
+            rule.require(*count >= 1 && *arrivals >= 1, || "no barriers, or none arrives".into());
+            rule.require(results[0] == Type::scalar(ScalarType::I32), || format!("{}, expected i32", results[0]));
+        }
+        InstData::BarrierExpect { barrier, slot, .. } => rule.barrier(*barrier, *slot),
+        InstData::BarrierArrive { barrier, slot, enable } => {
+            rule.barrier(*barrier, *slot);
+            let scalar = enable.is_none_or(|v| func.ty(v) == Type::bool());
+            rule.require(scalar, || "an arrival is enabled by a scalar bool".into());
+        }
+        InstData::BarrierWait { barrier, slot, phase } => {
+            rule.barrier(*barrier, *slot);
+            let parity = func.ty(*phase) == Type::scalar(ScalarType::I32);
+            rule.require(parity, || "a phase is a scalar i32".into());
+        }
+        InstData::TmaFill { place, ring, slot, barrier } => {
+            rule.barrier(*barrier, *slot);
+            rule.require(matches!(place, Place::View(_)), || "a tensor copy is of a view".into());
+            if let (Some((elem, shape)), Some(of)) = (rule.place(place, false), rule.ring(*ring, Some(*slot))) {
+                rule.tile(of, elem, &shape);
+            }
+        }
         _ => return false,
     }
     true
@@ -122,6 +144,15 @@ impl MemoryRule<'_, '_> {
         let is_ring = matches!(func.def_data(ring), Some(InstData::RingNew { .. }));
         self.require(is_ring, || format!("{} is no ring", func.ty(ring)));
         is_ring.then(|| func.ty(ring))
+    }
+
+    /// Barriers, one of which has the number `slot`.
+    fn barrier(&mut self, barrier: Value, slot: Value) {
+        let func = self.c.func;
+        let made = matches!(func.def_data(barrier), Some(InstData::BarrierNew { .. }));
+        self.require(made, || "these are no barriers".into());
+        let number = func.ty(slot) == Type::scalar(ScalarType::I32);
+        self.require(number, || "a slot is a scalar i32".into());
     }
 
     fn mask(&mut self, mask: Option<Value>, shape: &[u32]) {

@@ -131,6 +131,14 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::RingCommit
                 | InstData::RingWait { .. }
                 | InstData::RingRead { .. }
+                | InstData::DotStart { .. }
+                | InstData::DotWait { .. }
+                | InstData::BarrierNew { .. }
+                | InstData::BarrierExpect { .. }
+                | InstData::BarrierArrive { .. }
+                | InstData::BarrierWait { .. }
+                | InstData::TmaFill { .. }
+                | InstData::IsProducer
                 | InstData::InlineAsm { pure_: false, .. }
         );
         c.require(inst, allowed, || "a closure of reduce or scan writes no memory and does not synchronize".into());

@@ -38,6 +38,8 @@ fn num_results(c: &Checker<'_>, data: &InstData) -> Option<usize> {
         Store { .. } | Prefetch { .. } | AtomicStore { .. } | Yield { .. } | Assert { .. } | Print { .. } => 0,
         Assume { .. } | AssumeAligned { .. } | GridSync => 0,
         RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } => 0,
+        BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => 0,
+        DotWait { arg, .. } => usize::from(arg.is_some()),
         Split { .. } | TopK { .. } => 2,
         Reduce { args, .. } | Scan { args, .. } | Sort { args, .. } => args.len(),
         For { init, .. } => init.len(),
@@ -172,7 +174,12 @@ impl Rule<'_, '_> {
             | Gather { .. }
             | Flip { .. }
             | ConvertLayout { .. } => self.shape(data),
-            Dot { a, b, acc, precision } => self.dot(*a, *b, *acc, *precision),
+            Dot { a, b, acc, precision } | DotStart { a, b, acc, precision } => self.dot(*a, *b, *acc, *precision),
+            DotWait { arg, .. } => {
+                if let Some(arg) = arg {
+                    self.same(self.ty(*arg), self.results[0]);
+                }
+            }
             DotScaled { a, a_scale, a_format, b, b_scale, b_format, acc } => {
                 self.dot_scaled([*a, *a_scale, *b, *b_scale], [*a_format, *b_format], *acc);
             }
@@ -243,6 +250,8 @@ impl Rule<'_, '_> {
             MakeView { .. } | SubView { .. } | PermuteView { .. } | ViewDim { .. } | ViewStride { .. } | ViewPtr { .. } => {}
             Load { .. } | Store { .. } | Prefetch { .. } => {}
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {}
+            BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => {}
+            IsProducer => self.require(self.results[0] == Type::bool(), || "a role is a scalar bool".into()),
             AtomicRmw { .. } | AtomicCas { .. } | AtomicLoad { .. } | AtomicStore { .. } => {}
         }
     }

@@ -153,6 +153,8 @@ impl Walk<'_> {
             MakeView { .. } | SubView { .. } | Dot { .. } | DotScaled { .. } | Sort { .. } | TopK { .. } => Step::Keep,
             Yield { .. } | Call { .. } | Print { .. } | AssumeAligned { .. } | GridSync | InlineAsm { .. } => Step::Keep,
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => Step::Keep,
+            DotStart { .. } | DotWait { .. } | BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } => Step::Keep,
+            BarrierWait { .. } | TmaFill { .. } | IsProducer => Step::Keep,
         }
     }
 

@@ -185,7 +185,7 @@ impl Propagate<'_> {
             Kind::Exchange => match data {
                 InstData::Flip { arg, .. } => (self.natural[*arg], None),
                 InstData::Gather { index, .. } => (self.natural[*index], None),
-                InstData::Dot { .. } => {
+                InstData::Dot { .. } | InstData::DotStart { .. } => {
                     let layout = match &self.dots[inst] {
                         Some(dot) => dot.acc.clone(),
                         None => dot_layout(func.ty(results[0]).shape(), self.coalesced.warps),
@@ -270,7 +270,9 @@ impl Propagate<'_> {
             return self.dot_operand(func, dot, number, value);
         }
         let like = match (&func.insts[inst], number) {
-            (InstData::Gather { .. }, 1) | (InstData::Dot { .. }, 2) | (InstData::Sort { .. }, _) => func.results_of(inst)[0],
+            (InstData::Gather { .. }, 1) | (InstData::Dot { .. } | InstData::DotStart { .. }, 2) | (InstData::Sort { .. }, _) => {
+                func.results_of(inst)[0]
+            }
             (&InstData::Histogram { arg, .. }, 1) => arg,
             _ => value,
         };
@@ -286,13 +288,15 @@ impl Propagate<'_> {
         if from.is_shared() {
             return natural;
         }
-        if stays_in_threads(from, fragments) {
+        if !fragments.is_shared() && stays_in_threads(from, fragments) {
             return fragments.clone().intern();
         }
         let run = |dim: usize| from.unit().register_run(dim).len();
-        let fast = usize::from(run(1) >= run(0));
+        let bytes = func.ty(value).elem().bytes();
+        // Warpgroups read bytes along k only.
+        let fast = if dot.of_groups && bytes == 1 { 1 - number } else { usize::from(run(1) >= run(0)) };
         let physical = fragments.physical();
-        staged([physical[0], physical[1]], fast, func.ty(value).elem().bytes()).intern()
+        staged([physical[0], physical[1]], fast, bytes).intern()
     }
 
     fn default_of(&self, func: &Function, value: Value) -> LayoutId {

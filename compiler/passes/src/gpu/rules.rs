@@ -44,6 +44,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::Cast { .. }
         | InstData::Bitcast { .. }
         | InstData::PtrAdd { .. }
+        | InstData::DotWait { arg: Some(_), .. }
         | InstData::InlineAsm { .. } => Kind::Elementwise,
         InstData::Load { .. }
         | InstData::Store { .. }
@@ -66,6 +67,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::Flip { .. }
         | InstData::ConvertLayout { .. }
         | InstData::Dot { .. }
+        | InstData::DotStart { .. }
         | InstData::DotScaled { .. }
         | InstData::Sort { .. }
         | InstData::TopK { .. }
@@ -93,6 +95,13 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::RingCommit
         | InstData::RingWait { .. }
         | InstData::RingRead { .. }
+        | InstData::DotWait { arg: None, .. }
+        | InstData::BarrierNew { .. }
+        | InstData::BarrierExpect { .. }
+        | InstData::BarrierArrive { .. }
+        | InstData::BarrierWait { .. }
+        | InstData::TmaFill { .. }
+        | InstData::IsProducer
         | InstData::GridSync => Kind::Control,
     }
 }

@@ -37,23 +37,33 @@ const STAGES: u32 = 3;
 
 /// Stages the loads of `func`; rings take at most `shared_bytes`.
 pub(super) fn run(func: &mut Function, warps: u32, shared_bytes: u32) {
-    let dots = tensor_cores::choose(func, warps);
     let facts = Facts::of(func);
+    let rings: FxHashMap<Inst, LayoutId> =
+        staged_loads(func, &facts, warps).into_iter().map(|(load, (layout, _))| (load, layout)).collect();
+    if !rings.is_empty() {
+        Stage { rings, budget: shared_bytes }.block(func, func.body, false);
+    }
+}
+
+/// Loads that only feed products: the layout of a slot for each, and whether all of those are products of warpgroups.
+pub(super) type Staged = FxHashMap<Inst, (LayoutId, bool)>;
+
+/// The loads of `func` that may be staged.
+pub(super) fn staged_loads(func: &Function, facts: &Facts, warps: u32) -> Staged {
+    let dots = tensor_cores::choose(func, warps);
     let mut writes = Writes::default();
     writes.add_block(func, func.body);
-    let mut pass = Stage { rings: FxHashMap::default(), budget: shared_bytes };
     let uses = Uses::of(func);
+    let mut found = Staged::default();
     func.walk(|_, inst| {
         if let InstData::Load { place, other: None, .. } = &func.insts[inst]
             && !writes.may_change(func, root(func, place))
-            && let Some(layout) = ring_layout(func, &facts, &dots, &uses, inst)
+            && let Some((layout, for_groups)) = ring_layout(func, facts, &dots, &uses, inst)
         {
-            pass.rings.insert(inst, layout.intern());
+            found.insert(inst, (layout.intern(), for_groups));
         }
     });
-    if !pass.rings.is_empty() {
-        pass.block(func, func.body, false);
-    }
+    found
 }
 
 /// Who uses each value.
@@ -71,14 +81,14 @@ impl Uses {
     }
 }
 
-/// The layout of a slot for a load that only feeds products.
+/// The layout of a slot for a load that only feeds products, and whether those are all of warpgroups.
 fn ring_layout(
     func: &Function,
     facts: &Facts,
     dots: &SecondaryMap<Inst, Option<MmaDot>>,
     uses: &Uses,
     load: Inst,
-) -> Option<kiln_ir::layout::Layout> {
+) -> Option<(kiln_ir::layout::Layout, bool)> {
     let result = func.result(load);
     let ty = func.ty(result);
     if ty.rank() != 2 || ty.scalar_elem().is_none_or(|s| s == ScalarType::Bool) {
@@ -88,7 +98,7 @@ fn ring_layout(
     let mut turned = false;
     // Values that hold the tile, and whether its axes are exchanged in them.
     let mut todo: Vec<(Value, bool)> = vec![(result, false)];
-    let mut fed = 0;
+    let (mut fed, mut for_groups) = (0, true);
     while let Some((value, exchanged)) = todo.pop() {
         for &(user, number) in &uses.0[value] {
             match (&func.insts[user], &dots[user]) {
@@ -97,8 +107,9 @@ fn ring_layout(
                     turned |= exchanges;
                     todo.push((func.result(user), exchanged ^ exchanges));
                 }
-                (InstData::Dot { .. }, Some(dot)) if number < 2 => {
+                (InstData::Dot { .. } | InstData::DotStart { .. }, Some(dot)) if number < 2 => {
                     fed += 1;
+                    for_groups &= dot.of_groups;
                     let physical = if number == 0 { dot.a.physical() } else { dot.b.physical() };
                     for axis in 0..2 {
                         room[axis ^ usize::from(exchanged)] = room[axis ^ usize::from(exchanged)].max(physical[axis]);
@@ -115,7 +126,7 @@ fn ring_layout(
     let layout = staged(room, access.axis, ty.elem().bytes());
     // Repetitions are numbered by dimension: exchanged axes would number those of two dimensions anew.
     let repeats = layout.reps().iter().filter(|&&r| r > 1).count();
-    (!turned || repeats < 2).then_some(layout)
+    (!turned || repeats < 2).then_some((layout, for_groups))
 }
 
 struct Stage {
@@ -395,7 +406,7 @@ fn slice(func: &Function, body: Block, loads: &[Inst], rings: &FxHashMap<Inst, L
     needed.iter().all(constant).then(|| func.blocks[body].insts.iter().copied().filter(|i| needed.contains(i)).collect())
 }
 
-fn slot_bytes(func: &Function, load: Inst, layout: LayoutId) -> u32 {
+pub(super) fn slot_bytes(func: &Function, load: Inst, layout: LayoutId) -> u32 {
     layout.layout().offsets() * func.ty(func.result(load)).elem().bytes()
 }
 
@@ -429,20 +440,20 @@ fn next_slot(func: &mut Function, slot: Value, slots: u32, new: &mut Vec<Inst>, 
     func.result(made)
 }
 
-fn constant(func: &mut Function, value: i64, ty: Type, new: &mut Vec<Inst>) -> Value {
+pub(super) fn constant(func: &mut Function, value: i64, ty: Type, new: &mut Vec<Inst>) -> Value {
     let made = func.make_inst(InstData::Const { value: Const::Int(value) }, &[ty], SrcLoc::UNKNOWN);
     new.push(made);
     func.result(made)
 }
 
-fn binary(func: &mut Function, op: BinaryOp, a: Value, b: Value, new: &mut Vec<Inst>, loc: SrcLoc) -> Value {
+pub(super) fn binary(func: &mut Function, op: BinaryOp, a: Value, b: Value, new: &mut Vec<Inst>, loc: SrcLoc) -> Value {
     let ty = func.ty(a);
     let made = func.make_inst(InstData::Binary { op, a, b }, &[ty], loc);
     new.push(made);
     func.result(made)
 }
 
-fn compare(func: &mut Function, op: CmpOp, a: Value, b: Value, new: &mut Vec<Inst>, loc: SrcLoc) -> Value {
+pub(super) fn compare(func: &mut Function, op: CmpOp, a: Value, b: Value, new: &mut Vec<Inst>, loc: SrcLoc) -> Value {
     let ty = func.ty(a).with_elem(ScalarType::Bool);
     let made = func.make_inst(InstData::Cmp { op, a, b }, &[ty], loc);
     new.push(made);

@@ -12,13 +12,17 @@
 
 use cranelift_entity::SecondaryMap;
 use kiln_ir::layout::{
-    Hw, Layout, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b,
+    Hw, Layout, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b, staged,
+    wgmma_accumulator, wgmma_operand_a,
 };
 use kiln_ir::ops::DotPrecision;
 use kiln_ir::{Elem, Function, Inst, InstData, ScalarType, Value};
 use rustc_hash::FxHashSet;
 
 use super::rules::{Kind, kind};
+
+/// Warps of a warpgroup.
+const GROUP: u32 = 4;
 
 /// The instruction a product runs on (PTX ISA, "Matrix multiply-accumulate operation using mma instruction").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,16 +90,18 @@ impl MmaKind {
 /// A product on tensor cores.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MmaDot {
-    /// The instruction.
+    /// The instruction; for warpgroups, its `wgmma` on the same types.
     pub kind: MmaKind,
-    /// Warps along m and n.
+    /// Warps, or warpgroups, along m and n.
     pub warps: [u32; 2],
     /// Layout of the accumulator and result.
     pub acc: Layout,
     /// Layout of operand A as fragments.
     pub a: Layout,
-    /// Layout of operand B as fragments.
+    /// Layout of operand B as fragments; for warpgroups one in shared memory, since they read B there.
     pub b: Layout,
+    /// It runs on warpgroups (`DotStart`).
+    pub of_groups: bool,
 }
 
 impl MmaDot {
@@ -108,7 +114,16 @@ impl MmaDot {
             let width = kind.width();
             (mma_accumulator([m, n], warps), mma_operand_a([m, k], width, warps), mma_operand_b([k, n], width, warps))
         };
-        MmaDot { kind, warps, acc, a, b }
+        MmaDot { kind, warps, acc, a, b, of_groups: false }
+    }
+
+    /// A product of these extents on warpgroups, dealt as [`groups`] says.
+    fn of_groups(kind: MmaKind, [m, n, k]: [u32; 3], groups: [u32; 2]) -> MmaDot {
+        let (k, width) = (k.next_multiple_of(kind.step()), kind.width());
+        let acc = wgmma_accumulator([m, n], groups);
+        let a = wgmma_operand_a([m, k], width, groups);
+        let b = staged([k, n], 0, 4 / width);
+        MmaDot { kind, warps: groups, acc, a, b, of_groups: true }
     }
 
     /// The product a laid-out `dot` is, if it is one for tensor cores.
@@ -118,14 +133,20 @@ impl MmaDot {
         let unit = layout.unit();
         let along_m = (0..unit.bits(Hw::Warp)).filter(|&bit| unit.basis(Hw::Warp, bit)[0] != 0).count();
         let warps = [1 << along_m, layout.warps() >> along_m];
-        let dot = MmaDot::new(kind, extents, warps);
+        let dot = if matches!(func.insts[inst], InstData::DotStart { .. }) {
+            MmaDot::of_groups(kind, extents, [warps[0] / GROUP, warps[1]])
+        } else {
+            MmaDot::new(kind, extents, warps)
+        };
         (dot.acc == *layout).then_some(dot)
     }
 }
 
 /// Instruction and extents (m, n, k) of a product for tensor cores.
 pub(super) fn product(func: &Function, inst: Inst) -> Option<(MmaKind, [u32; 3])> {
-    let InstData::Dot { a, b, precision, .. } = func.insts[inst] else { return None };
+    let (InstData::Dot { a, b, precision, .. } | InstData::DotStart { a, b, precision, .. }) = func.insts[inst] else {
+        return None;
+    };
     let kind = MmaKind::of(func.ty(a).elem(), precision)?;
     match (func.ty(a).shape(), func.ty(b).shape()) {
         (&[m, k], &[_, n]) => Some((kind, [m, n, k])),
@@ -139,7 +160,7 @@ pub(super) fn choose(func: &Function, warps: u32) -> SecondaryMap<Inst, Option<M
     func.walk(|_, inst| dots.extend(product(func, inst).map(|(kind, extents)| (inst, kind, extents))));
     let mut chained: FxHashSet<Inst> = FxHashSet::default();
     for &(inst, ..) in &dots {
-        let InstData::Dot { a, .. } = func.insts[inst] else { continue };
+        let (InstData::Dot { a, .. } | InstData::DotStart { a, .. }) = func.insts[inst] else { continue };
         let feeding = feeding(func, a);
         if !feeding.is_empty() {
             chained.insert(inst);
@@ -148,11 +169,30 @@ pub(super) fn choose(func: &Function, warps: u32) -> SecondaryMap<Inst, Option<M
     }
     let mut chosen = SecondaryMap::new();
     for (inst, kind, extents) in dots {
+        if matches!(func.insts[inst], InstData::DotStart { .. }) {
+            // Rows come first: a row of one product is a row of the next.
+            let tiling = groups([extents[0], extents[1]], warps).expect("checked where the product was made one of warpgroups");
+            chosen[inst] = Some(MmaDot::of_groups(kind, extents, tiling));
+            continue;
+        }
         let by_rows = chained.contains(&inst) && extents[0] >= kind.rows() * warps;
         let tiling = if by_rows { [warps, 1] } else { square(kind, extents, warps) };
         chosen[inst] = Some(MmaDot::new(kind, extents, tiling));
     }
     chosen
+}
+
+/// Warpgroups along m and n, as many of them along m as have 64 rows each; those along n need a power of two of columns. None where the
+/// result cannot be dealt so.
+pub(super) fn groups([m, n]: [u32; 2], warps: u32) -> Option<[u32; 2]> {
+    if !warps.is_multiple_of(GROUP) || !m.is_multiple_of(64) || !n.is_multiple_of(16) {
+        return None;
+    }
+    let all = warps / GROUP;
+    (0..=all.trailing_zeros()).rev().map(|bit| [1 << bit, all >> bit]).find(|[along_m, along_n]| {
+        let columns = n / along_n;
+        m.is_multiple_of(64 * along_m) && (*along_n == 1 || n.is_power_of_two() && columns.is_multiple_of(16))
+    })
 }
 
 /// Warps along m and n: no warp without work where that can be had, then the smallest sum of operand rows and columns a warp reads.
@@ -177,7 +217,7 @@ fn feeding(func: &Function, value: Value) -> Vec<Inst> {
             continue;
         }
         match &func.insts[inst] {
-            InstData::Dot { .. } => found.push(inst),
+            InstData::Dot { .. } | InstData::DotStart { .. } => found.push(inst),
             data if kind(data) == Kind::Elementwise => todo.extend(data.operands()),
             _ => {}
         }

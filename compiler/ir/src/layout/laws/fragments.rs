@@ -89,7 +89,7 @@ fn wgmma_fragments() {
             }
         }
     }
-    let a = wgmma_operand_a([64, 16], 2, 1);
+    let a = wgmma_operand_a([64, 16], 2, [1, 1]);
     for (warp, lane) in [(0, 0), (1, 9), (2, 18), (3, 31)] {
         let (g, t) = group(lane);
         for i in 0..8 {
@@ -128,8 +128,8 @@ fn mma_warps_choose_their_rows_and_columns() {
 #[test]
 fn accumulator_to_operand_a() {
     let s = wgmma_accumulator([64, 128], [1, 1]);
-    assert!(matches!(plan(&s, &wgmma_operand_a([64, 128], 2, 1), 2), Conversion::Registers(_)));
-    let p8 = wgmma_operand_a([64, 128], 4, 1);
+    assert!(matches!(plan(&s, &wgmma_operand_a([64, 128], 2, [1, 1]), 2), Conversion::Registers(_)));
+    let p8 = wgmma_operand_a([64, 128], 4, [1, 1]);
     assert!(!matches!(plan(&s, &p8, 1), Conversion::Registers(_)));
     // k order 0 1 8 9 | 2 3 10 11 | ...: within 16 columns, bits (1, 2, 3) become (3, 1, 2).
     let permuted = LinearLayout::from_bases(

@@ -1,0 +1,146 @@
+//! A producer and consumers: barriers in memory (PTX ISA, "mbarrier"), tensor copies, and the branch between the roles.
+//!
+//! The producer is one lane of the last warp. Barriers are made by one thread, and every thread passes a barrier of the block before it takes its role; from
+//! there on consumers have a barrier of their own. Waiting is a loop of LLVM's, so that the compiler sees its branch.
+
+use kiln_ir::artifact::{PtxParam, TensorMap};
+use kiln_ir::{Block, Inst, InstData, Place, SliceIndex, Value};
+use kiln_passes::gpu::{TensorBoxes, tensor_boxes};
+
+use super::emit::{Emitter, Slot};
+use super::error::{Result, internal};
+use super::text::{Asm, Ty, Val};
+
+/// Bytes of a barrier in memory.
+const BARRIER: u32 = 8;
+
+impl Emitter<'_> {
+    pub(super) fn barrier_new(&mut self, inst: Inst, count: u32, arrivals: u32) {
+        let base = self.own_scratch(BARRIER * count);
+        let first = self.w.icmp("eq", self.threads.tid, Val::i32(0));
+        let (init, done) = (self.w.new_label(), self.w.new_label());
+        self.w.branch(first, init, done);
+        self.w.start(init);
+        for number in 0..count {
+            let barrier = self.w.offset(base, Val::i32(number), BARRIER);
+            self.w.call_void("llvm.nvvm.mbarrier.init.shared", &[barrier, Val::i32(arrivals)]);
+        }
+        self.w.jump(done);
+        self.w.start(done);
+        self.set(self.func.result(inst), Slot::Shared(base));
+    }
+
+    fn barrier_of(&mut self, barrier: Value, slot: Value) -> Result<Val> {
+        let (base, number) = (self.shared_base(barrier)?, self.scalar(slot));
+        Ok(self.w.offset(base, number, BARRIER))
+    }
+
+    pub(super) fn barrier_expect(&mut self, barrier: Value, slot: Value, bytes: u32) -> Result<()> {
+        let barrier = self.barrier_of(barrier, slot)?;
+        let text = format!("mbarrier.arrive.expect_tx.shared.b64 _, [$0], {bytes};");
+        self.w.asm(&[], Asm::Memory, &text, "r", &[barrier]);
+        Ok(())
+    }
+
+    /// The first lane of every warp arrives for it.
+    pub(super) fn barrier_arrive(&mut self, barrier: Value, slot: Value, enable: Option<Value>) -> Result<()> {
+        let barrier = self.barrier_of(barrier, slot)?;
+        let lane = self.threads.lane(&mut self.w);
+        let first = self.w.at_entry(|w| w.icmp("eq", lane, Val::i32(0)));
+        let enable = enable.map_or(Val::bool(true), |v| self.scalar(v));
+        let arrives = self.w.and(first, enable);
+        self.w.asm(&[], Asm::Memory, "@$1 mbarrier.arrive.shared.b64 _, [$0];", "r,b", &[barrier, arrives]);
+        Ok(())
+    }
+
+    pub(super) fn barrier_wait(&mut self, barrier: Value, slot: Value, phase: Value) -> Result<()> {
+        let barrier = self.barrier_of(barrier, slot)?;
+        let phase = self.scalar(phase);
+        let (spin, go) = (self.w.new_label(), self.w.new_label());
+        self.w.jump(spin);
+        self.w.start(spin);
+        let name = "llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta";
+        let done = self.w.call(Ty::I1, name, &[barrier, phase]);
+        self.w.branch(done, go, spin);
+        self.w.start(go);
+        Ok(())
+    }
+
+    pub(super) fn tma_fill(&mut self, place: &Place, ring: Value, slot: Value, barrier: Value) -> Result<()> {
+        let ty = self.func.ty(ring);
+        let no_box = || internal("a tensor copy of what is no box");
+        let boxes = tensor_boxes(self.func, place, ty).ok_or_else(no_box)?;
+        let Place::View(access) = place else { return Err(no_box()) };
+        let map = tensor_map(&boxes, ty.elem().scalar().ok_or_else(no_box)?);
+        let map = self.params.value(PtxParam::TensorMap(map));
+        let barrier = self.barrier_of(barrier, slot)?;
+        let base = self.slot_base(ring, slot)?;
+        for (at, offset) in &boxes.boxes {
+            let to = self.w.offset(base, Val::i32(offset * ty.elem().bytes()), 1);
+            let to = self.w.cast("ptrtoint", to, Ty::I32);
+            let to = self.w.cast("inttoptr", to, Ty::Cluster);
+            let mut args = vec![to, barrier, map];
+            for (number, &(_, dim)) in boxes.dims.iter().enumerate() {
+                let start = match access.index[usize::from(dim)] {
+                    SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
+                };
+                let start = self.w.resize_signed(start, Ty::I32);
+                let further = match number {
+                    0 => at[boxes.fast],
+                    1 => at[1 - boxes.fast],
+                    _ => 0,
+                };
+                args.push(self.w.add_nsw(start, Val::i32(further)));
+            }
+            // Neither several blocks nor a cache hint.
+            args.extend([Val::int(Ty::I16, 0), Val::int(Ty::I64, 0), Val::bool(false), Val::bool(false), Val::i32(0)]);
+            self.w.call_void(&format!("llvm.nvvm.cp.async.bulk.tensor.g2s.tile.{}d", boxes.dims.len()), &args);
+        }
+        Ok(())
+    }
+
+    /// All barriers are there; from here on each warp has a role.
+    pub(super) fn is_producer(&mut self, inst: Inst) {
+        self.w.asm(&[], Asm::Memory, "fence.mbarrier_init.release.cluster;", "", &[]);
+        self.barrier();
+        let behind = Val::i32(32 * self.threads.warps);
+        let tid = self.threads.tid;
+        let last = self.w.icmp("uge", tid, behind);
+        self.define(inst, vec![last]);
+    }
+
+    /// The branch on `is_producer`: one lane of the last warp takes `then`, the other warps `otherwise`.
+    pub(super) fn split_roles(&mut self, last_warp: Val, then: Block, otherwise: Block) -> Result<()> {
+        let [warp, lane, others, end] = [(); 4].map(|()| self.w.new_label());
+        self.w.branch(last_warp, warp, others);
+        self.w.start(warp);
+        let elected = self.w.asm(&[Ty::I1], Asm::Warp, "elect.sync _|$0, -1;", "=b", &[])[0];
+        self.w.branch(elected, lane, end);
+        self.w.start(lane);
+        let order = self.order.clone();
+        self.block(then)?;
+        self.order = order;
+        self.w.jump(end);
+        self.w.start(others);
+        self.consumers = true;
+        self.block(otherwise)?;
+        self.w.jump(end);
+        self.w.start(end);
+        Ok(())
+    }
+
+    /// Whether a condition is the choice of a role.
+    pub(super) fn is_role(&self, cond: Value) -> bool {
+        matches!(self.func.def_data(cond), Some(InstData::IsProducer))
+    }
+}
+
+/// The map of a copy.
+pub(super) fn tensor_map(boxes: &TensorBoxes, elem: kiln_ir::ScalarType) -> TensorMap {
+    let mut map =
+        TensorMap { param: boxes.param, elem, rank: boxes.dims.len() as u8, axes: [0; 5], tile: [0; 5], swizzle: boxes.swizzle };
+    for (number, (&(axis, _), &extent)) in boxes.dims.iter().zip(&boxes.tile).enumerate() {
+        (map.axes[number], map.tile[number]) = (axis, extent);
+    }
+    map
+}

@@ -1,0 +1,280 @@
+//! `dot_start` and `dot_wait`: products that warpgroups compute out of shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix
+//! Multiply-Accumulate Instructions").
+//!
+//! One piece of inline PTX starts a whole product: a fence, which orders earlier accesses to its registers, an instruction for each step along
+//! k, and the end of the group. Descriptors are 64-bit numbers. What is the same for a whole kernel (where the tile lies, its
+//! strides and swizzle) is added up once; a slot of a ring and a step along k each cost one addition. The start address passes through
+//! inline PTX, so that LLVM cannot turn those additions into something else.
+
+use kiln_ir::layout::{Coords, Hw, Layout};
+use kiln_ir::{Inst, ScalarType, Value};
+use kiln_passes::gpu::{MmaDot, MmaKind};
+use smallvec::{SmallVec, smallvec};
+
+use super::emit::Emitter;
+use super::error::{Result, internal};
+use super::fragments::{Operand, Ptx};
+use super::staged::{Reach, ThreadCoords, thread_coords};
+use super::text::{Asm, Ty, Val};
+
+/// Rows of one instruction.
+const ROWS: u32 = 64;
+/// Most columns of one instruction.
+const COLUMNS: u32 = 256;
+/// Rows of a swizzle atom.
+const ATOM: u32 = 8;
+
+/// An operand in shared memory.
+struct Matrix {
+    value: Value,
+    layout: &'static Layout,
+    /// The dimension of rows (operand A) or columns (B); the other one is k.
+    across: usize,
+    bytes: u32,
+    /// Rows or columns, not k, run through memory.
+    transposed: bool,
+    /// Elements of a row of a swizzle atom.
+    span: u32,
+    /// What the warpgroups' numbers add to coordinates.
+    threads: ThreadCoords,
+}
+
+enum Left<'l> {
+    Shared(Matrix),
+    Registers(Operand<'l>),
+}
+
+impl Emitter<'_> {
+    pub(super) fn dot_start(&mut self, inst: Inst, dot: &MmaDot, a: Value, b: Value, acc: Option<Value>) -> Result<()> {
+        let kind = dot.kind;
+        let elem = self.func.ty(a).elem().scalar().ok_or_else(|| internal("a product of pointers"))?;
+        let result = self.func.ty(self.func.result(inst));
+        let spread = self.spread_of(result).ok_or_else(|| internal("a product is a tile"))?;
+        let ty = self.value_type(result.elem());
+        let in_shared = self.func.ty(a).layout().is_some_and(|layout| layout.layout().is_shared());
+        let left = if in_shared {
+            Left::Shared(self.matrix(a, dot, 0)?)
+        } else {
+            Left::Registers(self.operand_of(a, &dot.a, 0, kind.width())?)
+        };
+        let right = self.matrix(b, dot, 1)?;
+        let physical = dot.acc.physical();
+        let (rows, columns, depth) = (physical[0] / (ROWS * dot.warps[0]), physical[1] / dot.warps[1], dot.a.physical()[1]);
+        let wide = right.widest(columns)?;
+        let start = acc.map(|acc| self.regs(acc));
+        let half = 4 * kind.width();
+        let mut regs = vec![Val::zero(ty); spread.registers.len()];
+        for i in 0..rows {
+            let row = i * ROWS * dot.warps[0];
+            let mut own: Vec<u32> = Vec::new();
+            for j in (0..columns).step_by(8) {
+                for (down, across) in [(0, 0), (0, 1), (8, 0), (8, 1)] {
+                    let at = [row + down, j + across];
+                    own.push(spread.register(&at).ok_or_else(|| internal("an accumulator has all its registers"))?);
+                }
+            }
+            let first_input = if start.is_some() { 2 * own.len() } else { own.len() };
+            let mut ptx = Ptx::new(first_input);
+            ptx.line(".reg .pred adds;");
+            ptx.line(if start.is_some() { "setp.eq.b32 adds, 0, 0;" } else { "setp.ne.b32 adds, 0, 0;" });
+            ptx.line("wgmma.fence.sync.aligned;");
+            for k in (0..depth).step_by(kind.step() as usize) {
+                let of_a = match &left {
+                    Left::Shared(matrix) => {
+                        let descriptor = self.descriptor(matrix, row, k)?;
+                        ptx.input(descriptor, 'l')
+                    }
+                    Left::Registers(operand) => {
+                        let parts = [[0, 0], [8, 0], [0, half], [8, half]];
+                        format!("{{{}}}", self.fragment(&mut ptx, operand, [row, k], &parts)?.join(", "))
+                    }
+                };
+                for j in (0..columns).step_by(wide as usize) {
+                    let descriptor = self.descriptor(&right, j, k)?;
+                    let of_b = ptx.input(descriptor, 'l');
+                    let first = (j / 2) as usize;
+                    let sums: Vec<String> = (first..first + (wide / 2) as usize).map(|r| format!("${r}")).collect();
+                    let name = instruction(kind, elem, wide);
+                    let transposed = |matrix: &Matrix| u32::from(matrix.transposed);
+                    let scales = match (kind, &left) {
+                        (MmaKind::Int8, _) => String::new(),
+                        (MmaKind::F8, _) => String::from(", 1, 1"),
+                        (_, Left::Shared(matrix)) => format!(", 1, 1, {}, {}", transposed(matrix), transposed(&right)),
+                        (_, Left::Registers(_)) => format!(", 1, 1, {}", transposed(&right)),
+                    };
+                    ptx.line(&format!("{name} {{{}}}, {of_a}, {of_b}, adds{scales};", sums.join(", ")));
+                }
+                if k == 0 && start.is_none() {
+                    ptx.line("setp.eq.b32 adds, 0, 0;");
+                }
+            }
+            if i + 1 == rows {
+                ptx.line("wgmma.commit_group.sync.aligned;");
+            }
+            let constraint = if ty == Ty::F32 { 'f' } else { 'r' };
+            // Without sums to add to, the results must not share registers with an operand.
+            let own_register = if start.is_some() { format!("={constraint}") } else { format!("=&{constraint}") };
+            let mut constraints: Vec<String> = own.iter().map(|_| own_register.clone()).collect();
+            let mut args: Vec<Val> = Vec::new();
+            if let Some(start) = &start {
+                constraints.extend((0..own.len()).map(|i| i.to_string()));
+                args.extend(own.iter().map(|&r| start[r as usize]));
+            }
+            constraints.extend(ptx.inputs.iter().map(|(_, c)| c.to_string()));
+            args.extend(ptx.inputs.iter().map(|(value, _)| *value));
+            let sums = self.w.asm(&vec![ty; own.len()], Asm::Warp, &ptx.block(), &constraints.join(","), &args);
+            for (&r, sum) in own.iter().zip(sums) {
+                regs[r as usize] = sum;
+            }
+        }
+        self.define(inst, regs);
+        Ok(())
+    }
+
+    /// Waits for products. The one that is waited for passes through, so that nothing uses its registers earlier.
+    pub(super) fn dot_wait(&mut self, inst: Inst, arg: Option<Value>, pending: u32) {
+        let text = format!("wgmma.wait_group.sync.aligned {pending};");
+        let Some(arg) = arg else {
+            self.w.asm(&[], Asm::Warp, &text, "", &[]);
+            return;
+        };
+        let regs = self.regs(arg);
+        let constraint = if regs[0].ty == Ty::F32 { "=f" } else { "=r" };
+        let mut constraints: Vec<String> = regs.iter().map(|_| constraint.to_owned()).collect();
+        constraints.extend((0..regs.len()).map(|i| i.to_string()));
+        let types: Vec<Ty> = regs.iter().map(|v| v.ty).collect();
+        let done = self.w.asm(&types, Asm::Warp, &text, &constraints.join(","), &regs);
+        self.define(inst, done);
+    }
+
+    /// Operand `value`, whose rows or columns are dimension `across`.
+    fn matrix(&self, value: Value, dot: &MmaDot, across: usize) -> Result<Matrix> {
+        let ty = self.func.ty(value);
+        let layout = ty.layout().ok_or_else(|| internal("an operand of a product without a layout"))?.layout();
+        if !layout.is_shared() {
+            return Err(internal(format!("operand {layout} of a warpgroup is not in shared memory")));
+        }
+        let unit = layout.unit();
+        let transposed = layout.offset(&along(across, 1)) == Some(1);
+        let fast = if transposed { across } else { 1 - across };
+        let runs = (0..unit.bits(Hw::Offset)).take_while(|&bit| unit.basis(Hw::Offset, bit) == along(fast, 1 << bit));
+        let span = 1 << runs.count();
+        // Only the warpgroup's number counts: its warps and lanes work on one operand.
+        let threads: ThreadCoords = thread_coords(dot.acc.unit())
+            .into_iter()
+            .enumerate()
+            .map(|(bit, coords)| if bit < 7 { smallvec![0; 2] } else { along(across, coords[across]) })
+            .collect();
+        Ok(Matrix { value, layout, across, bytes: ty.elem().bytes(), transposed, span, threads })
+    }
+
+    /// The descriptor (i64) of the part of a matrix that starts at `at` and `k`.
+    fn descriptor(&mut self, matrix: &Matrix, at: u32, k: u32) -> Result<Val> {
+        let (layout, bytes) = (matrix.layout, matrix.bytes);
+        let mut coords: Coords = smallvec![0; 2];
+        coords[matrix.across] = at;
+        coords[1 - matrix.across] = k;
+        let Reach { thread, immediate } = self.reach(layout, &matrix.threads, &coords, bytes)?;
+        let (base, slot) = self.staged_at(matrix.value)?;
+        let form = matrix.form()?;
+        let key = (base, thread, form);
+        let first = match self.descriptors.get(&key) {
+            Some(&known) => known,
+            None => {
+                let made = self.w.at_entry(|w| {
+                    let start = w.offset(base, thread, 1);
+                    let address = w.cast("ptrtoint", start, Ty::I32);
+                    let units = w.lshr(address, 4);
+                    let opaque = w.asm(&[Ty::I32], Asm::Pure, "mov.b32 $0, $1;", "=r,r", &[units])[0];
+                    let wide = w.cast("zext", opaque, Ty::I64);
+                    w.add(wide, Val::int(Ty::I64, form as i64))
+                });
+                self.descriptors.insert(key, made);
+                made
+            }
+        };
+        let in_slot = match slot {
+            None => first,
+            Some((slot, stride)) => {
+                let distance = self.w.mul_nsw(slot, Val::i32(stride / 16));
+                let wide = self.w.cast("zext", distance, Ty::I64);
+                self.w.add(first, wide)
+            }
+        };
+        Ok(self.w.add(in_slot, Val::int(Ty::I64, i64::from(immediate / 16))))
+    }
+}
+
+impl Matrix {
+    fn offset(&self, at: u32, k: u32) -> Result<u32> {
+        let mut coords: Coords = smallvec![0; 2];
+        coords[self.across] = at;
+        coords[1 - self.across] = k;
+        let offset = self.layout.offset(&coords).map(|offset| offset * self.bytes);
+        offset.ok_or_else(|| internal(format!("[{at}, {k}] is beyond {}", self.layout)))
+    }
+
+    /// The most columns of `columns` that one descriptor covers: they lie in equal steps of 8 (of a span where they run through memory).
+    fn widest(&self, columns: u32) -> Result<u32> {
+        for wide in (16..=columns.min(COLUMNS)).rev().step_by(8).filter(|&wide| columns.is_multiple_of(wide)) {
+            let step = if self.transposed { self.span } else { ATOM };
+            let regular = |start: u32| -> Result<bool> {
+                let first = self.offset(start, 0)?;
+                let mut all = true;
+                for at in (step..wide).step_by(step as usize) {
+                    let expected = if self.transposed { self.leading()? } else { ATOM * self.span * self.bytes };
+                    all &= self.offset(start + at, 0)? == first + at / step * expected;
+                }
+                Ok(all)
+            };
+            let mut all = true;
+            for start in (0..columns).step_by(wide as usize) {
+                all &= regular(start)?;
+            }
+            if all {
+                return Ok(wide);
+            }
+        }
+        Err(internal(format!("{} has no descriptor", self.layout)))
+    }
+
+    /// Bytes between spans side by side, where rows or columns run through memory.
+    fn leading(&self) -> Result<u32> {
+        let extent = self.layout.physical()[self.across];
+        if extent > self.span { Ok(self.offset(self.span, 0)? - self.offset(0, 0)?) } else { Ok(0) }
+    }
+
+    /// The descriptor without its start address: byte offsets in units of 16 bytes, and the swizzle.
+    fn form(&self) -> Result<u64> {
+        let row = self.span * self.bytes;
+        let mode: u64 = match row {
+            128 => 1,
+            64 => 2,
+            32 => 3,
+            _ => return Err(internal(format!("a warpgroup's operand with rows of {row} bytes: {}", self.layout))),
+        };
+        let leading = if self.transposed { self.leading()? } else { 16 };
+        let stride = ATOM * row;
+        Ok(mode << 62 | u64::from(stride / 16) << 32 | u64::from(leading / 16) << 16)
+    }
+}
+
+/// The coordinate `value` along `dim` of two.
+fn along(dim: usize, value: u32) -> Coords {
+    let mut coords: Coords = SmallVec::from_elem(0, 2);
+    coords[dim] = value;
+    coords
+}
+
+/// The opcode for `columns` columns.
+fn instruction(kind: MmaKind, elem: ScalarType, columns: u32) -> String {
+    let (depth, types) = match (kind, elem) {
+        (MmaKind::F16, _) => (16, "f32.f16.f16"),
+        (MmaKind::Bf16, _) => (16, "f32.bf16.bf16"),
+        (MmaKind::F8, ScalarType::F8E4M3) => (32, "f32.e4m3.e4m3"),
+        (MmaKind::F8, _) => (32, "f32.e5m2.e5m2"),
+        (_, ScalarType::U8) => (32, "s32.u8.u8"),
+        _ => (32, "s32.s8.s8"),
+    };
+    format!("wgmma.mma_async.sync.aligned.m64n{columns}k{depth}.{types}")
+}

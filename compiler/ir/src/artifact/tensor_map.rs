@@ -1,0 +1,88 @@
+//! Tensor maps: what the launch describes to the TMA engine, so that one instruction copies a box of a tensor.
+//!
+//! The description here is neutral: the runtime turns it, with a launch's addresses, extents and strides, into the 128 bytes that
+//! `cuTensorMapEncodeTiled` gives for a GPU, or into those of the emulator.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::ptx::PtxParam;
+use crate::layout::Swizzle;
+use crate::types::ScalarType;
+
+/// Most dimensions of a tensor map.
+pub const MAX_RANK: usize = 5;
+
+/// A tensor map over one of a kernel's tensors (CUDA driver API, "Tensor Map Object Management"): tiled, no interleave, element
+/// strides 1, zeros outside. The specialization's facts promise what the encoding asks for: an address that is a multiple of 16, strides
+/// of bytes that are multiples of 16 and not negative.
+///
+/// A tensor without elements has no valid encoding: the launch then describes one element of zeros (16 bytes that are readable, extent 1 in every
+/// dimension, strides of 16 bytes), which reads as such a tensor does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TensorMap {
+    /// Number of the tensor among the function's parameters.
+    pub param: u32,
+    /// Element type of the tensor; types of one byte are described as unsigned bytes.
+    pub elem: ScalarType,
+    /// Number of dimensions, 1 to 5.
+    pub rank: u8,
+    /// The tensor's dimension that each of the map's is, innermost (stride 1) first; 0 beyond `rank`.
+    pub axes: [u8; MAX_RANK],
+    /// Extents of the box in elements, innermost first, 1 to 256 each; 0 beyond `rank`.
+    pub tile: [u16; MAX_RANK],
+    /// How the box is swizzled in shared memory.
+    pub swizzle: Swizzle,
+}
+
+/// A tensor map with the values of a launch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapShape {
+    /// Global address of the tensor. 0 where it has no elements: 16 readable bytes of zeros take its place.
+    pub address: u64,
+    /// Extents in elements, innermost first.
+    pub extents: SmallVec<[u64; MAX_RANK]>,
+    /// Strides in bytes of all dimensions but the innermost.
+    pub byte_strides: SmallVec<[u64; MAX_RANK]>,
+}
+
+impl TensorMap {
+    /// Extents of the box in elements, innermost first.
+    pub fn tile(&self) -> &[u16] {
+        &self.tile[..usize::from(self.rank)]
+    }
+
+    /// The map of a tensor at `address` with these extents and strides in elements.
+    pub fn shape(&self, address: u64, dims: &[i64], strides: &[i64]) -> MapShape {
+        let rank = usize::from(self.rank);
+        if dims.contains(&0) {
+            let byte_strides = SmallVec::from_elem(16, rank - 1);
+            return MapShape { address: 0, extents: SmallVec::from_elem(1, rank), byte_strides };
+        }
+        let axes = || self.axes[..rank].iter().map(|&axis| usize::from(axis));
+        let bytes = u64::from(self.elem.bytes());
+        MapShape {
+            address,
+            extents: axes().map(|axis| dims[axis] as u64).collect(),
+            byte_strides: axes().skip(1).map(|axis| strides[axis] as u64 * bytes).collect(),
+        }
+    }
+
+    /// The map with the values of a launch: `slots` are those of the parameters that are not hidden, in their order. None where the
+    /// tensor is not among them.
+    pub fn of_launch(&self, params: &[PtxParam], slots: &[u64]) -> Option<MapShape> {
+        let bound = |p: &&PtxParam| {
+            matches!(p, PtxParam::Base(_) | PtxParam::Dim { .. } | PtxParam::Stride { .. } | PtxParam::Value { .. })
+        };
+        let (mut address, mut dims, mut strides) = (None, SmallVec::<[i64; 8]>::new(), SmallVec::<[i64; 8]>::new());
+        for (param, &slot) in params.iter().filter(bound).zip(slots) {
+            match *param {
+                PtxParam::Base(number) if number == self.param => address = Some(slot),
+                PtxParam::Dim { param, .. } if param == self.param => dims.push(slot as i64),
+                PtxParam::Stride { param, .. } if param == self.param => strides.push(slot as i64),
+                _ => {}
+            }
+        }
+        Some(self.shape(address?, &dims, &strides))
+    }
+}

@@ -1,0 +1,280 @@
+//! `roles`: a warp of its own copies what products load, the other warps multiply (warp specialization, sm_90a).
+//!
+//! Where the TMA engine can do loads of products of warpgroups, and some of them are in a loop, the kernel splits into two roles. The
+//! *producer*, one thread of a warp behind the others, runs the loops, conditions and addresses of those loads and nothing else. The *consumers* run all
+//! the rest. Between them are rings: loads that are freed together share a slot, and a slot has two barriers in memory. The producer waits until
+//! a slot is `empty`, announces the bytes and starts the copies, whose end completes `full`; consumers wait for `full`, multiply, and arrive at `empty`
+//! once nothing reads the slot any more. Each role counts slots and phases by itself ([`Cursor`]), through all loops.
+//!
+//! What consumers need from a slot they wait for where they use it first; a slot is freed where its last product is done. In a loop
+//! with one product whose sum is carried, that product may stay under way while the next one starts ([`consumer`]).
+//!
+//! ```text
+//! before: for %k in .. {                 after: %full = barrier_new 3 arrivals 1    %empty = barrier_new 3 arrivals 8
+//!             %a = load %x[..]                  if is_producer {
+//!             %b = load %y[..]                      for %k in .. {
+//!             %t = dot_start %a, %b                     barrier_wait %empty    barrier_expect %full    tma_fill ..    tma_fill ..
+//!             %s = dot_wait 0 of %t                 }
+//!         }                                     } else {
+//!         store ..                                  for %k in .. {
+//!                                                       barrier_wait %full
+//!                                                       %t = dot_start (ring_read ..), (ring_read ..)
+//!                                                       %s = dot_wait 0 of %t    barrier_arrive %empty
+//!                                                   }
+//!                                                   store ..
+//!                                               }
+//! ```
+
+mod consumer;
+mod producer;
+
+use kiln_ir::ops::{BinaryOp, CmpOp};
+use kiln_ir::{Block, Function, Inst, InstData, LayoutId, SrcLoc, Type, Value};
+use kiln_ir::{Place, ScalarType};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::facts::Facts;
+use super::stage::{Staged, binary, compare, constant, slot_bytes, staged_loads};
+use super::tma::{mappable, tensor_boxes};
+
+/// Slots of a ring in a loop, where neither the loop nor the kernel says.
+const STAGES: u32 = 4;
+/// Most warps of consumers: one more warp has to fit into a block of 1024 threads.
+const MOST_WARPS: u32 = 28;
+
+/// Splits `func` into roles where that can be; rings take at most `shared_bytes`. The bytes they took; None where nothing changed.
+pub(super) fn run(func: &mut Function, warps: u32, shared_bytes: u32) -> Option<u32> {
+    let plan = Plan::of(func, warps, shared_bytes)?;
+    let bytes = plan.groups.iter().map(|group| group.slots * group.bytes).sum();
+    split(func, plan, warps);
+    Some(bytes)
+}
+
+/// Loads that share a slot.
+#[derive(Debug)]
+struct Group {
+    /// In order.
+    loads: Vec<(Inst, LayoutId)>,
+    /// The block they are in.
+    block: Block,
+    /// The instruction of that block after which nothing reads the slot.
+    release: Inst,
+    /// The block runs more than once.
+    looped: bool,
+    slots: u32,
+    /// Of one slot.
+    bytes: u32,
+}
+
+/// What is to be split.
+struct Plan {
+    groups: Vec<Group>,
+    /// The group of each load.
+    of_load: FxHashMap<Inst, usize>,
+    /// What the producer computes besides: scalars and views that the loads, loops and conditions depend on.
+    needed: FxHashSet<Inst>,
+}
+
+impl Plan {
+    fn of(func: &Function, warps: u32, shared_bytes: u32) -> Option<Plan> {
+        if warps > MOST_WARPS {
+            return None;
+        }
+        let facts = Facts::of(func);
+        let staged = staged_loads(func, &facts, warps);
+        let mut grids = false;
+        func.walk(|_, inst| grids |= matches!(func.insts[inst], InstData::GridSync));
+        if grids {
+            return None;
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        collect(func, func.body, false, &staged, &facts, &mut groups);
+        let of_load: FxHashMap<Inst, usize> =
+            groups.iter().enumerate().flat_map(|(g, group)| group.loads.iter().map(move |&(load, _)| (load, g))).collect();
+        let needed = producer::slice(func, &of_load)?;
+        let stages = func.schedule.stages.unwrap_or(STAGES);
+        let fitting = (1..=stages).rev().find(|&slots| {
+            let bytes: u32 = groups.iter().map(|g| g.bytes * if g.looped { slots } else { 1 }).sum();
+            bytes <= shared_bytes
+        })?;
+        // One slot, where more were asked for, would have each role wait for the other all the time.
+        if !groups.iter().any(|g| g.looped) || fitting == 1 && stages > 1 {
+            return None;
+        }
+        for group in groups.iter_mut().filter(|g| g.looped) {
+            group.slots = fitting;
+        }
+        Some(Plan { groups, of_load, needed })
+    }
+
+    /// Groups with a load in `inst`'s blocks.
+    fn groups_in(&self, func: &Function, inst: Inst) -> Vec<usize> {
+        let mut found = vec![false; self.groups.len()];
+        for block in func.insts[inst].blocks() {
+            self.mark(func, block, &mut found);
+        }
+        (0..found.len()).filter(|&g| found[g]).collect()
+    }
+
+    fn mark(&self, func: &Function, block: Block, found: &mut [bool]) {
+        for &inst in &func.blocks[block].insts {
+            if let Some(&group) = self.of_load.get(&inst) {
+                found[group] = true;
+            }
+            for inner in func.insts[inst].blocks() {
+                self.mark(func, inner, found);
+            }
+        }
+    }
+}
+
+/// Groups the loads of a block, and of those in it, that the engine can do.
+fn collect(func: &Function, block: Block, looped: bool, staged: &Staged, facts: &Facts, groups: &mut Vec<Group>) {
+    let mut here: Vec<Group> = Vec::new();
+    for &inst in &func.blocks[block].insts {
+        let data = &func.insts[inst];
+        if let Some(&(layout, for_groups)) = staged.get(&inst)
+            && let InstData::Load { place, mask: None, other: None, .. } = data
+            && for_groups
+            && is_mapped(func, facts, inst, place, layout)
+        {
+            let release = last_use(func, block, inst);
+            let bytes = slot_bytes(func, inst, layout);
+            match here.iter_mut().find(|group| group.release == release) {
+                Some(group) => {
+                    group.loads.push((inst, layout));
+                    group.bytes += bytes;
+                }
+                None => here.push(Group { loads: vec![(inst, layout)], block, release, looped, slots: 1, bytes }),
+            }
+        }
+        let again = matches!(data, InstData::For { .. } | InstData::While { .. });
+        for inner in data.blocks() {
+            collect(func, inner, looped || again, staged, facts, groups);
+        }
+    }
+    groups.append(&mut here);
+}
+
+fn is_mapped(func: &Function, facts: &Facts, load: Inst, place: &Place, layout: LayoutId) -> bool {
+    let ty = func.ty(func.result(load)).with_layout(Some(layout));
+    tensor_boxes(func, place, ty).is_some_and(|boxes| mappable(func, facts, place, &boxes))
+}
+
+/// The instruction of `block` after which nothing reads what `load` loads: a product's wait, or what the products are in.
+fn last_use(func: &Function, block: Block, load: Inst) -> Inst {
+    let mut related: FxHashSet<Value> = FxHashSet::default();
+    related.insert(func.result(load));
+    let mut last = load;
+    for &inst in &func.blocks[block].insts {
+        if mentions(func, inst, &mut related) {
+            last = inst;
+            // Whoever waits for the product waits for its reads.
+            if let InstData::DotStart { .. } = func.insts[inst] {
+                related.insert(func.result(inst));
+            }
+        }
+    }
+    last
+}
+
+/// Whether an instruction, or one in its blocks, uses one of `related`, which grows by what is the same tile.
+fn mentions(func: &Function, inst: Inst, related: &mut FxHashSet<Value>) -> bool {
+    let data = &func.insts[inst];
+    let mut found = data.operands().iter().any(|v| related.contains(v));
+    // Beyond its wait a product is no matter of the slot.
+    found &= !matches!(data, InstData::DotStart { a, b, .. } if !related.contains(a) && !related.contains(b));
+    if found && let InstData::Permute { .. } = data {
+        related.insert(func.result(inst));
+    }
+    for block in data.blocks() {
+        for &inner in &func.blocks[block].insts {
+            found |= mentions(func, inner, related);
+        }
+    }
+    found
+}
+
+/// Where a role is in a ring: the slot it comes to next (i32), and the parity of the phase it waits for there (i32).
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    slot: Value,
+    phase: Value,
+}
+
+impl Cursor {
+    /// The next slot: from the last one to the first, where the phase changes.
+    fn next(self, func: &mut Function, slots: u32, new: &mut Vec<Inst>, loc: SrcLoc) -> Cursor {
+        let ty = slot_type();
+        let (zero, one) = (constant(func, 0, ty, new), constant(func, 1, ty, new));
+        if slots == 1 {
+            return Cursor { slot: self.slot, phase: binary(func, BinaryOp::Xor, self.phase, one, new, loc) };
+        }
+        let last = constant(func, i64::from(slots - 1), ty, new);
+        let wraps = compare(func, CmpOp::Eq, self.slot, last, new, loc);
+        let above = binary(func, BinaryOp::Add, self.slot, one, new, loc);
+        let slot = func.make_inst(InstData::Select { cond: wraps, a: zero, b: above }, &[ty], loc);
+        let flips = func.make_inst(InstData::Cast { arg: wraps }, &[ty], loc);
+        new.extend([slot, flips]);
+        let phase = binary(func, BinaryOp::Xor, self.phase, func.result(flips), new, loc);
+        Cursor { slot: func.result(slot), phase }
+    }
+
+    /// The values a loop or condition carries.
+    fn values(self) -> [Value; 2] {
+        [self.slot, self.phase]
+    }
+}
+
+fn slot_type() -> Type {
+    Type::scalar(ScalarType::I32)
+}
+
+/// A group's rings and barriers.
+struct Made {
+    /// A ring for each load, in order.
+    rings: Vec<Value>,
+    full: Value,
+    empty: Value,
+}
+
+fn split(func: &mut Function, plan: Plan, warps: u32) {
+    let old = std::mem::take(&mut func.blocks[func.body].insts);
+    let mut new = Vec::new();
+    let loc = plan.groups[0].loads.first().map_or(SrcLoc::UNKNOWN, |&(load, _)| func.locs[load]);
+    // What both roles compute alike stands before them.
+    let (shared, rest): (Vec<Inst>, Vec<Inst>) = old.into_iter().partition(|inst| plan.needed.contains(inst));
+    new.extend(shared);
+    let made: Vec<Made> = plan.groups.iter().map(|group| make(func, group, warps, &mut new)).collect();
+    let is_producer = func.make_inst(InstData::IsProducer, &[Type::bool()], loc);
+    new.push(is_producer);
+    let zero = constant(func, 0, slot_type(), &mut new);
+    let one = constant(func, 1, slot_type(), &mut new);
+    let consumer = func.add_block();
+    func.blocks[consumer].insts = rest;
+    let yielding = func.make_inst(InstData::Yield { args: Default::default() }, &[], loc);
+    let producer = producer::block(func, &plan, &made, consumer, Cursor { slot: zero, phase: one });
+    func.blocks[producer].insts.push(yielding);
+    consumer::block(func, &plan, &made, consumer, Cursor { slot: zero, phase: zero });
+    let cond = func.result(is_producer);
+    new.push(func.make_inst(InstData::If { cond, then: producer, otherwise: consumer }, &[], loc));
+    new.push(func.make_inst(InstData::Yield { args: Default::default() }, &[], loc));
+    func.blocks[func.body].insts = new;
+}
+
+fn make(func: &mut Function, group: &Group, warps: u32, new: &mut Vec<Inst>) -> Made {
+    let mut rings = Vec::new();
+    for &(load, layout) in &group.loads {
+        let ty = func.ty(func.result(load)).with_layout(Some(layout));
+        let ring = func.make_inst(InstData::RingNew { slots: group.slots }, &[ty], func.locs[load]);
+        new.push(ring);
+        rings.push(func.result(ring));
+    }
+    let loc = func.locs[group.loads[0].0];
+    let [full, empty] = [1, warps].map(|arrivals| {
+        let made = func.make_inst(InstData::BarrierNew { count: group.slots, arrivals }, &[slot_type()], loc);
+        new.push(made);
+        func.result(made)
+    });
+    Made { rings, full, empty }
+}

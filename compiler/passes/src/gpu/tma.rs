@@ -1,0 +1,127 @@
+//! Which loads the TMA engine can do, and the boxes it copies: a tensor map and coordinates for each piece of a slot.
+//!
+//! The engine copies a box of a tensor into shared memory, swizzled, zeros outside the tensor. It asks for an aligned base, an innermost
+//! dimension of stride 1, other strides of whole 16 bytes, boxes of at most 256 elements a dimension and one span of the swizzle in the
+//! innermost one (CUDA driver API, `cuTensorMapEncodeTiled`).
+
+use kiln_ir::layout::{Hw, Layout, Swizzle};
+use kiln_ir::{Function, InstData, Place, SliceIndex, Type, Value, ValueDef};
+use smallvec::{SmallVec, smallvec};
+
+use super::facts::{Facts, fact_divisor};
+
+/// Most elements of a box along a dimension.
+const MOST: u32 = 256;
+/// What addresses and strides are multiples of, in bytes.
+const UNIT: u64 = 16;
+
+/// How a tile is copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TensorBoxes {
+    /// Number of the tensor parameter.
+    pub param: u32,
+    /// The dimensions of the map, innermost first: that of the parameter, and that of the view that is accessed.
+    pub dims: SmallVec<[(u8, u8); 5]>,
+    /// Extents of a box, innermost first.
+    pub tile: SmallVec<[u16; 5]>,
+    /// The slot's swizzle.
+    pub swizzle: Swizzle,
+    /// The tile's axis that runs through memory.
+    pub fast: usize,
+    /// Where each box starts in the tile, and at which element of the slot it lies.
+    pub boxes: Vec<([u32; 2], u32)>,
+}
+
+/// The boxes that fill a slot of a ring with tiles of type `ring` from `place`; None where an access is no box, or the slot pads the tile.
+pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<TensorBoxes> {
+    let Place::View(access) = place else { return None };
+    let layout = ring.layout()?.layout();
+    let &[rows, columns] = ring.shape() else { return None };
+    if layout.physical().as_slice() != [rows, columns] {
+        return None;
+    }
+    let (param, of_param) = origin(func, access.view)?;
+    let mut spans: SmallVec<[u8; 5]> = smallvec![];
+    for (dim, index) in access.index.iter().enumerate() {
+        match index {
+            SliceIndex::Span { .. } => spans.push(dim as u8),
+            SliceIndex::At(_) => {}
+            SliceIndex::Gather(_) => return None,
+        }
+    }
+    let &[first, second] = spans.as_slice() else { return None };
+    let fast = usize::from(layout.offset(&[0, 1]) == Some(1));
+    let (inner, outer) = if fast == 1 { (second, first) } else { (first, second) };
+    let rest = (0..access.index.len() as u8).rev().filter(|dim| !spans.contains(dim));
+    let dims = [inner, outer].into_iter().chain(rest).map(|dim| (of_param[usize::from(dim)], dim)).collect();
+    let (swizzle, span) = swizzle_of(layout, fast, ring.elem().bytes())?;
+    let extent = [rows, columns];
+    let depth = rows_of_box(layout, fast, extent, span);
+    let mut tile: SmallVec<[u16; 5]> = smallvec![1; access.index.len()];
+    (tile[0], tile[1]) = (span as u16, depth as u16);
+    let mut boxes = Vec::new();
+    for column in (0..extent[fast]).step_by(span as usize) {
+        for row in (0..extent[1 - fast]).step_by(depth as usize) {
+            let at = if fast == 1 { [row, column] } else { [column, row] };
+            boxes.push((at, layout.offset(&at)?));
+        }
+    }
+    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes })
+}
+
+/// Whether the facts of a launch promise what a tensor map of these boxes asks for.
+pub(super) fn mappable(func: &Function, facts: &Facts, place: &Place, boxes: &TensorBoxes) -> bool {
+    let Place::View(access) = place else { return false };
+    let view = facts.view(func, access.view);
+    let bytes = u64::from(func.ty(access.view).elem().bytes());
+    // Coordinates are 32 bits.
+    let narrow = func.index_bits == 32;
+    let (_, inner) = boxes.dims[0];
+    let strides = boxes.dims[1..].iter().all(|&(_, dim)| {
+        let stride = view.strides[usize::from(dim)];
+        stride.known != Some(0) && (fact_divisor(stride) * bytes).is_multiple_of(UNIT)
+    });
+    narrow && view.align >= UNIT && view.strides[usize::from(inner)].known == Some(1) && strides
+}
+
+/// The parameter that a view is, maybe with its dimensions in another order, and the parameter's dimension that each of the view's is.
+fn origin(func: &Function, view: Value) -> Option<(u32, SmallVec<[u8; 5]>)> {
+    match func.values[view].def {
+        ValueDef::Param(block, number) if block == func.body => {
+            let rank = func.ty(view).rank();
+            Some((u32::from(number), (0..rank as u8).collect()))
+        }
+        ValueDef::Result(inst, _) => match &func.insts[inst] {
+            InstData::PermuteView { view, perm } => {
+                let (param, dims) = origin(func, *view)?;
+                Some((param, perm.iter().map(|&p| dims[usize::from(p)]).collect()))
+            }
+            _ => None,
+        },
+        ValueDef::Param(..) => None,
+    }
+}
+
+/// The swizzle of a slot and the elements of its span.
+fn swizzle_of(layout: &Layout, fast: usize, bytes: u32) -> Option<(Swizzle, u32)> {
+    let unit = layout.unit();
+    let runs = (0..unit.bits(Hw::Offset)).take_while(|&bit| {
+        let basis = unit.basis(Hw::Offset, bit);
+        basis[fast] == 1 << bit && basis[1 - fast] == 0
+    });
+    let span = 1 << runs.count();
+    let swizzle = [Swizzle::B128, Swizzle::B64, Swizzle::B32].into_iter().find(|s| s.span() == span * bytes)?;
+    Some((swizzle, span))
+}
+
+/// Rows of one span that lie one behind the other, at most [`MOST`]: all of them, or those of the layout's unit where other spans stand between.
+fn rows_of_box(layout: &Layout, fast: usize, extent: [u32; 2], span: u32) -> u32 {
+    let slow = 1 - fast;
+    let unit = layout.unit().extents();
+    let mut behind = [0; 2];
+    behind[slow] = unit[slow];
+    // Within the unit a row follows the other, a span further on; the first row behind it does where nothing else is between.
+    let spans_between = layout.reps()[slow] > 1 && layout.offset(&behind) != Some(span * unit[slow]);
+    let all = if spans_between { unit[slow] } else { extent[slow] };
+    (1..=all.min(MOST)).rev().find(|&rows| all.is_multiple_of(rows)).unwrap_or(1)
+}

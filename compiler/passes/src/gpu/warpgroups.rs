@@ -1,0 +1,107 @@
+//! `warpgroups`: products that whole warpgroups run (`wgmma`, sm_90a), started and waited for as two instructions.
+//!
+//! A warpgroup reads B, and A unless it is in registers, from shared memory by itself, four times as fast as `mma.sync`. A product
+//! becomes one of warpgroups where its types allow (16-bit floats; bytes whose operands have k running through memory, since only
+//! 16-bit operands may be transposed), its rows are a multiple of 64 for each warpgroup, and its columns a multiple of 16. tf32 is left out:
+//! the instruction drops bits where the language rounds.
+//!
+//! ```text
+//! before: %s = dot %a, %b acc %c             after: %t = dot_start %a, %b acc %c
+//!                                                    %s = dot_wait 0 of %t
+//! ```
+
+use kiln_ir::{Block, Function, Inst, InstData, Value};
+use rustc_hash::FxHashSet;
+
+use super::access::access_of;
+use super::facts::Facts;
+use super::rules::{Kind, kind};
+use super::tensor_cores::{MmaKind, groups, product};
+
+/// Makes products of `func` ones of warpgroups.
+pub(super) fn run(func: &mut Function, warps: u32) {
+    let facts = Facts::of(func);
+    let mut found: FxHashSet<Inst> = FxHashSet::default();
+    func.walk(|_, inst| {
+        if is_for_groups(func, &facts, inst, warps) {
+            found.insert(inst);
+        }
+    });
+    if !found.is_empty() {
+        rewrite(func, func.body, &found);
+    }
+}
+
+fn is_for_groups(func: &Function, facts: &Facts, inst: Inst, warps: u32) -> bool {
+    let InstData::Dot { a, b, .. } = func.insts[inst] else { return false };
+    let Some((kind, [m, n, _])) = product(func, inst) else { return false };
+    let fits = match kind {
+        MmaKind::F16 | MmaKind::Bf16 => true,
+        MmaKind::F8 | MmaKind::Int8 => along_k(func, facts, a, 1) && along_k(func, facts, b, 0),
+        MmaKind::Tf32 | MmaKind::Tf32x3 | MmaKind::Bf16x3 | MmaKind::F64 => false,
+    };
+    // What has no layout of its own (a constant tile) has no place in shared memory.
+    fits && groups([m, n], warps).is_some() && has_source(func, b)
+}
+
+/// Whether an operand lies with k, its dimension `depth`, running through memory, or can be put so.
+fn along_k(func: &Function, facts: &Facts, operand: Value, depth: usize) -> bool {
+    let (mut value, mut depth) = (operand, depth);
+    loop {
+        let Some(inst) = func.def_inst(value) else { return true };
+        match &func.insts[inst] {
+            InstData::Permute { arg, perm } => {
+                value = *arg;
+                depth = usize::from(perm[depth]);
+            }
+            InstData::Load { .. } => return access_of(func, facts, inst).is_some_and(|access| access.axis == depth),
+            _ => return true,
+        }
+    }
+}
+
+/// Whether some part of `value` is no constant, iota or broadcast.
+fn has_source(func: &Function, value: Value) -> bool {
+    let (mut todo, mut seen) = (vec![value], FxHashSet::default());
+    while let Some(value) = todo.pop() {
+        let Some(inst) = func.def_inst(value) else { return true };
+        let data = &func.insts[inst];
+        match kind(data) {
+            Kind::Flexible => {}
+            Kind::Elementwise | Kind::Shape => {
+                if seen.insert(inst) {
+                    todo.extend(data.operands().into_iter().filter(|&v| !func.ty(v).is_scalar()));
+                }
+            }
+            _ => return true,
+        }
+    }
+    false
+}
+
+fn rewrite(func: &mut Function, block: Block, found: &FxHashSet<Inst>) {
+    let old = std::mem::take(&mut func.blocks[block].insts);
+    let mut new = Vec::with_capacity(old.len());
+    for inst in old {
+        for inner in func.insts[inst].blocks() {
+            rewrite(func, inner, found);
+        }
+        let InstData::Dot { a, b, acc, precision } = func.insts[inst] else {
+            new.push(inst);
+            continue;
+        };
+        if !found.contains(&inst) {
+            new.push(inst);
+            continue;
+        }
+        let (result, loc) = (func.result(inst), func.locs[inst]);
+        let ty = func.ty(result);
+        let start = func.make_inst(InstData::DotStart { a, b, acc, precision }, &[ty], loc);
+        let arg = Some(func.result(start));
+        let wait = func.make_inst(InstData::DotWait { arg, pending: 0 }, &[ty], loc);
+        let done = func.result(wait);
+        func.replace_uses(result, done);
+        new.extend([start, wait]);
+    }
+    func.blocks[block].insts = new;
+}
