@@ -1,5 +1,7 @@
 //! The emulator as a device of the runtime: what it reports, and what only it and a GPU can do.
 
+mod wide;
+
 use kiln::emulator::FaultKind;
 use kiln::{AnyTensor, Device, Error, Kernel, Program, ProgramOptions, ScalarType, Tensor};
 

@@ -12,3 +12,4 @@ pub mod stand_in;
 pub fn folder() -> std::path::PathBuf {
     std::env::var_os("KILN_TESTS").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
 }
+pub mod wide;

@@ -4,7 +4,7 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, checks, cse, dce, dot_acc, index_width, inline, licm, masks, scaled_dots, split_loops};
+use crate::{canonicalize, checks, cse, dce, dot_acc, gpu::sub_tiles, index_width, inline, licm, masks, scaled_dots, split_loops};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -41,11 +41,21 @@ const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
 const SCALED_DOTS: Pass = Pass::function("scaled-dots", scaled_dots::run);
 const LICM: Pass = Pass::function("licm", licm::run);
 const INDEX_WIDTH: Pass = Pass::function("index-width", index_width::run);
+const SUB_TILES: Pass = Pass::function("sub-tiles", sub_tiles::run);
+
+/// What only a GPU needs, behind the common passes; layouts come after that, in code generation.
+const GPU: &[Pass] = &[
+    // Once nothing else changes the tiles: they get what registers there are.
+    SUB_TILES,
+    // What slices load anew is no longer needed as a whole.
+    DCE,
+];
 
 /// The passes for a target, in order.
 pub fn passes(target: Target) -> Vec<Pass> {
     match target {
-        Target::Host | Target::Gpu { .. } => COMMON.to_vec(),
+        Target::Host => COMMON.to_vec(),
+        Target::Gpu { .. } => [COMMON, GPU].concat(),
     }
 }
 

@@ -46,7 +46,7 @@ use crate::CodegenError;
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
-use kiln_passes::gpu::assign_layouts;
+use kiln_passes::gpu::{assign_layouts, warps};
 
 pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
 
@@ -161,24 +161,13 @@ fn only_kernel(module: &Module) -> Result<kiln_ir::FuncRef> {
     module.kernel().ok_or_else(|| internal("GPU code generation takes modules with one kernel"))
 }
 
-/// The schedule's warps, else as many as keep about 16 elements of the largest tile in a thread, at most 8.
+/// The number of warps, which the schedule may have to be refused for.
 fn choose_warps(module: &Module, func: &Function) -> Result<u32> {
-    if let Some(warps) = func.schedule.warps {
-        if warps.is_power_of_two() && warps <= 32 {
-            return Ok(warps);
-        }
-        let message = format!("warps = {warps}: the GPU takes 1, 2, 4, 8, 16 or 32 warps");
-        return Err(refuse_kernel(module, func.loc, SCHEDULE, message));
-    }
-    let mut largest = 1;
-    func.walk(|_, inst| {
-        for &value in func.results_of(inst) {
-            if func.ty(value).is_tile() && !matches!(func.insts[inst], InstData::Const { .. }) {
-                largest = largest.max(func.ty(value).num_elements());
-            }
-        }
-    });
-    Ok((largest / (32 * 16)).max(1).next_power_of_two().min(8) as u32)
+    warps(func).ok_or_else(|| {
+        let asked = func.schedule.warps.unwrap_or_default();
+        let message = format!("warps = {asked}: the GPU takes 1, 2, 4, 8, 16 or 32 warps");
+        refuse_kernel(module, func.loc, SCHEDULE, message)
+    })
 }
 
 /// The name of a kernel in PTX, which has ASCII letters, digits and underscores only.

@@ -10,9 +10,11 @@ mod propagate;
 mod roles;
 mod rules;
 mod stage;
+pub(crate) mod sub_tiles;
 mod tensor_cores;
 mod tma;
 mod warpgroups;
+mod warps;
 
 use kiln_ir::Function;
 
@@ -21,6 +23,7 @@ pub use facts::{Facts, Lanes, ViewFacts};
 pub use kiln_ir::artifact::LayoutStats;
 pub use tensor_cores::{MmaDot, MmaKind};
 pub use tma::{TensorBoxes, tensor_boxes};
+pub use warps::warps;
 
 /// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
 ///

@@ -55,4 +55,10 @@ kernel copy(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 256)] {
 The code was asked for in a mode that the target's code generator does not have: the checked mode is for the CPU. Compile without it, or run the kernel on the emulator, which
 checks every access of what a GPU would run.
 "#;
+
+    TARGET_TILE = "K0907", "tile too large for the registers of a thread block", r#"
+Every element of a tile has a register of a thread. Tiles for which there are not enough of them are worked on in parts where that can be done: element by element, with
+reductions, forward scans and histograms along the long axis. What needs the whole tile at once (a sort, a gather from it, a loop that carries it) cannot; then a tile may
+take at most 512 registers of a thread. Use a smaller tile, a loop over parts of it, or more warps.
+"#;
 }

@@ -1,0 +1,30 @@
+//! How many warps a program gets.
+
+use kiln_ir::{Function, InstData};
+
+/// Elements of the largest tile that a thread should have, as long as there are warps to add.
+const ELEMENTS: u64 = 16;
+/// Elements of a thread above which a program may have twice the usual number of warps.
+const MANY_ELEMENTS: u64 = 32;
+/// Warps of a program at most, where the schedule does not say otherwise.
+const USUAL: u64 = 8;
+
+/// The schedule's warps; else as many as keep about 16 elements of the largest tile in a thread, at most 8, or 16 where a thread would have more than
+/// 32. Products are dealt to warps by their fragments and never get more than 8. `None` where the schedule asks for what there is not.
+pub fn warps(func: &Function) -> Option<u32> {
+    if let Some(warps) = func.schedule.warps {
+        return (warps.is_power_of_two() && warps <= 32).then_some(warps);
+    }
+    let (mut largest, mut products) = (1, false);
+    func.walk(|_, inst| {
+        products |= matches!(func.insts[inst], InstData::Dot { .. } | InstData::DotScaled { .. });
+        for &value in func.results_of(inst) {
+            if func.ty(value).is_tile() && !matches!(func.insts[inst], InstData::Const { .. }) {
+                largest = largest.max(func.ty(value).num_elements());
+            }
+        }
+    });
+    let warps = (largest / (32 * ELEMENTS)).max(1).next_power_of_two().min(USUAL);
+    let many = !products && largest > 32 * USUAL * MANY_ELEMENTS;
+    Some(if many { 2 * USUAL as u32 } else { warps as u32 })
+}
