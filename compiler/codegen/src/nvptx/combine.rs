@@ -38,7 +38,10 @@ impl Emitter<'_> {
                 for (&param, &value) in params.iter().zip(a.iter().chain(b)) {
                     self.set(param, Slot::Tile(Rc::new([value])));
                 }
+                // All of it is part of the reduction.
+                let number = *self.scratch.instruction();
                 self.block(block)?;
+                *self.scratch.instruction() = number;
                 return Ok(self.func.yielded(block).iter().map(|&v| self.scalar(v)).collect());
             }
             Combine::ArgMax | Combine::ArgMin => return Ok(self.arg_best(combine == Combine::ArgMax, elem, a, b)),

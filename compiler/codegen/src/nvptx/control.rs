@@ -47,9 +47,10 @@ impl Emitter<'_> {
         let (counter, open_counter) = self.w.open_phi(lo.ty);
         let open = self.open_carried(&params[1..], &entering);
         self.define_value(params[0], vec![counter]);
-        let synced = self.enter_loop(&[body]);
+        self.order_enter_loop(&[body]);
+        let outside = self.enter_loop();
         self.block(body)?;
-        self.leave_loop(synced);
+        self.leave_loop(outside);
         let leaving = self.flatten_all(self.func.yielded(body));
         let (more, next) = if rev {
             let more = self.w.icmp(if signed { "sgt" } else { "ugt" }, counter, lo);
@@ -78,8 +79,10 @@ impl Emitter<'_> {
         self.w.jump(head);
         self.w.start(head);
         let open = self.open_carried(&params, &entering);
-        let synced = self.enter_loop(&[cond, body]);
+        self.order_enter_loop(&[cond, body]);
+        let outside = self.enter_loop();
         self.block(cond)?;
+        self.settle_exchanges();
         let yielded = self.func.yielded(cond);
         let (goes_on, values) = yielded.split_first().ok_or_else(|| internal("a while without a condition"))?;
         let goes_on = self.scalar(*goes_on);
@@ -90,7 +93,7 @@ impl Emitter<'_> {
             self.set(param, slot.clone());
         }
         self.block(body)?;
-        self.leave_loop(synced);
+        self.leave_loop(outside);
         let leaving = self.flatten_all(self.func.yielded(body));
         let latch = self.w.current();
         self.w.jump(head);
@@ -114,14 +117,18 @@ impl Emitter<'_> {
         let order = self.order.clone();
         self.w.branch(cond, yes, no);
         self.w.start(yes);
+        self.scratch.enter_branch();
         self.block(*then)?;
+        self.scratch.leave_branch();
         let from_then = self.flatten_all(self.func.yielded(*then));
         let then_end = self.w.current();
         self.w.jump(end);
         let then_synced = std::mem::replace(&mut self.scratch.synced, synced);
         let then_order = std::mem::replace(&mut self.order, order);
         self.w.start(no);
+        self.scratch.enter_branch();
         self.block(*otherwise)?;
+        self.scratch.leave_branch();
         let from_else = self.flatten_all(self.func.yielded(*otherwise));
         let else_end = self.w.current();
         self.w.jump(end);
@@ -166,17 +173,6 @@ impl Emitter<'_> {
     }
 
     // ---- carried values ----
-
-    fn enter_loop(&mut self, blocks: &[Block]) -> bool {
-        self.order_enter_loop(blocks);
-        self.scratch.loops += 1;
-        std::mem::replace(&mut self.scratch.synced, false)
-    }
-
-    fn leave_loop(&mut self, synced: bool) {
-        self.scratch.loops -= 1;
-        self.scratch.synced = synced;
-    }
 
     fn flatten_all(&self, values: &[Value]) -> Carried {
         values.iter().map(|&v| flatten(&self.slot(v))).collect()

@@ -148,6 +148,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn block(&mut self, block: Block) -> Result<()> {
         for &inst in &self.func.blocks[block].insts {
             self.w.location = self.lines.location(self.module, self.func.locs[inst]);
+            self.scratch.next_instruction();
             self.inst(inst)?;
             self.end_rings(inst);
         }

@@ -1,9 +1,11 @@
 //! Shared memory that threads exchange values through, and the barriers around it.
 //!
-//! Small exchanges each own a piece of memory, so that straight-line code needs one barrier an exchange. In a loop the next
-//! trip would write what a slow thread still reads: the first exchange of a trip is preceded by a barrier, the later ones
-//! are protected by those before them. Large exchanges and rings share one arena and are always preceded by a barrier once it was
-//! used; what is in use at one time lies side by side.
+//! Small exchanges each own a piece of memory, so that straight-line code needs one barrier an exchange: between its writes and its reads. In a loop
+//! the next trip would write what a slow thread still reads. A barrier of a later instruction of the trip prevents that, and so does one of the next
+//! trip before the write; only where there is neither, which is known at the end of the loop, one is put in front of the exchange.
+//!
+//! Large exchanges and rings share one arena; what is in use at one time lies side by side. Before it is used again there has to have been
+//! a barrier in a later instruction than its last use; in a loop there is always one in front.
 
 use cranelift_entity::packed_option::ReservedValue;
 use kiln_ir::{Function, Inst, InstData};
@@ -32,10 +34,29 @@ pub(super) struct Scratch {
     /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its bytes.
     rings: Vec<(Inst, u32)>,
     arena_used: bool,
+    /// The instruction that used the arena last, and whether a later one had a barrier on every path.
+    arena_last: u32,
+    arena_synced: bool,
+    /// Number of the current instruction: an exchange is over with the instruction it is for.
+    instruction: u32,
+    /// Exchanges of each loop around the current place that may need a barrier in front.
+    open: Vec<Vec<Exchange>>,
+    /// The branches of `if` around the current place; each has a number of its own.
+    branches: Vec<u32>,
+    branch_count: u32,
     /// Depth of loops around the current place.
     pub(super) loops: u32,
     /// A barrier has been executed in this trip of the innermost loop, on every path to the current place.
     pub(super) synced: bool,
+}
+
+/// A small exchange in a loop.
+#[derive(Debug)]
+struct Exchange {
+    /// Where its barrier would stand.
+    hole: usize,
+    instruction: u32,
+    branches: Vec<u32>,
 }
 
 impl Scratch {
@@ -44,6 +65,46 @@ impl Scratch {
         let mut scratch = Scratch::default();
         func.walk(|_, inst| scratch.warpgroups |= matches!(func.insts[inst], InstData::DotStart { .. }));
         scratch
+    }
+
+    /// The next instruction begins.
+    pub(super) fn next_instruction(&mut self) {
+        self.instruction += 1;
+    }
+
+    /// The number of the current instruction, to come back to it after those of a block inside it.
+    pub(super) fn instruction(&mut self) -> &mut u32 {
+        &mut self.instruction
+    }
+
+    /// A branch of an `if` begins.
+    pub(super) fn enter_branch(&mut self) {
+        self.branch_count += 1;
+        self.branches.push(self.branch_count);
+    }
+
+    /// A branch of an `if` ends.
+    pub(super) fn leave_branch(&mut self) {
+        self.branches.pop();
+        // Its barriers are not on every path to what follows.
+        self.arena_synced = false;
+    }
+
+    /// Every thread has passed a barrier: what exchanges of earlier instructions read, the next trip may write.
+    fn passed(&mut self) {
+        let (now, branches) = (self.instruction, &self.branches);
+        if let Some(open) = self.open.last_mut() {
+            open.retain(|exchange| exchange.instruction == now || !exchange.branches.starts_with(branches));
+        }
+        self.arena_synced |= self.arena_last < now;
+        self.synced = true;
+    }
+
+    /// Notes a use of the arena; says whether a barrier has to come before.
+    fn use_arena(&mut self) -> bool {
+        let needed = self.arena_used && !(self.arena_synced && self.arena_last < self.instruction) || self.loops > 0;
+        (self.arena_used, self.arena_last, self.arena_synced) = (true, self.instruction, false);
+        needed
     }
 
     /// Where the memory of large exchanges starts.
@@ -80,12 +141,11 @@ impl Emitter<'_> {
     /// Memory for one exchange of `bytes`; threads may write it at once. Follow the writes with [`barrier`](Self::barrier).
     pub(super) fn scratch(&mut self, bytes: u32) -> Val {
         if bytes <= SMALL {
-            self.own_scratch(bytes)
+            self.small_scratch(bytes)
         } else {
-            if self.scratch.arena_used || self.scratch.loops > 0 {
+            if self.scratch.use_arena() {
                 self.barrier();
             }
-            self.scratch.arena_used = true;
             let live = self.scratch.in_rings();
             self.scratch.arena = self.scratch.arena.max(live + bytes.next_multiple_of(16));
             // The arena starts where the small pieces end, which is known only at the end.
@@ -97,10 +157,9 @@ impl Emitter<'_> {
     pub(super) fn ring_space(&mut self, bytes: u32, last: Inst) -> Val {
         // Before there are roles nothing has used any memory.
         let unused = self.threads.producers > 0 && !self.consumers;
-        if !unused && (self.scratch.arena_used || self.scratch.loops > 0) {
+        if self.scratch.use_arena() && !unused {
             self.barrier();
         }
-        self.scratch.arena_used = true;
         let live = self.scratch.in_rings();
         let align = self.scratch.align(u32::MAX);
         self.scratch.rings.push((last, bytes.next_multiple_of(align)));
@@ -112,6 +171,10 @@ impl Emitter<'_> {
 
     /// Gives the memory of rings back whose last use was `inst`, the youngest first.
     pub(super) fn end_rings(&mut self, inst: Inst) {
+        if self.scratch.rings.iter().any(|(last, _)| *last == inst) {
+            // Read up to here.
+            (self.scratch.arena_last, self.scratch.arena_synced) = (self.scratch.instruction, false);
+        }
         for (last, _) in &mut self.scratch.rings {
             if *last == inst {
                 *last = Inst::reserved_value();
@@ -122,15 +185,25 @@ impl Emitter<'_> {
         }
     }
 
-    /// Memory of one exchange that nothing else uses, whatever its size; tiles that are read later keep it.
+    /// Memory of one exchange of the current instruction.
+    fn small_scratch(&mut self, bytes: u32) -> Val {
+        if self.scratch.loops > 0 && !self.scratch.synced {
+            let exchange = Exchange {
+                hole: self.w.hole(),
+                instruction: self.scratch.instruction,
+                branches: self.scratch.branches.clone(),
+            };
+            self.scratch.open.last_mut().expect("in a loop").push(exchange);
+        }
+        self.piece(bytes)
+    }
+
+    /// Memory that nothing else uses, for a tile that later instructions read.
     pub(super) fn own_scratch(&mut self, bytes: u32) -> Val {
-        let align = self.scratch.align(bytes);
-        let at = self.scratch.small.next_multiple_of(align);
-        self.scratch.small = at + bytes.next_multiple_of(16);
         if self.scratch.loops > 0 && !self.scratch.synced {
             self.barrier();
         }
-        self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1))
+        self.piece(bytes)
     }
 
     /// What this thread wrote to shared memory is there for warpgroups after the next barrier (PTX ISA, "Async proxy").
@@ -140,8 +213,21 @@ impl Emitter<'_> {
         }
     }
 
+    fn piece(&mut self, bytes: u32) -> Val {
+        let align = self.scratch.align(bytes);
+        let at = self.scratch.small.next_multiple_of(align);
+        self.scratch.small = at + bytes.next_multiple_of(16);
+        self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1))
+    }
+
     /// Waits for every thread of the block; what they wrote is visible after it.
     pub(super) fn barrier(&mut self) {
+        self.write_barrier();
+        self.scratch.passed();
+        self.order.clear();
+    }
+
+    fn write_barrier(&mut self) {
         if self.consumers {
             let threads = Val::i32(32 * self.threads.warps);
             self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.count", &[Val::i32(1), threads]);
@@ -150,7 +236,38 @@ impl Emitter<'_> {
         } else {
             self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.all", &[Val::i32(0)]);
         }
-        self.scratch.synced = true;
-        self.order.clear();
     }
+
+    /// A loop begins; gives what [`leave_loop`](Self::leave_loop) takes.
+    pub(super) fn enter_loop(&mut self) -> Outside {
+        self.scratch.loops += 1;
+        self.scratch.open.push(Vec::new());
+        self.scratch.arena_synced = false;
+        Outside { synced: std::mem::replace(&mut self.scratch.synced, false), branches: std::mem::take(&mut self.scratch.branches) }
+    }
+
+    /// A loop ends.
+    pub(super) fn leave_loop(&mut self, outside: Outside) {
+        self.settle_exchanges();
+        self.scratch.open.pop();
+        self.scratch.loops -= 1;
+        self.scratch.arena_synced = false;
+        (self.scratch.synced, self.scratch.branches) = (outside.synced, outside.branches);
+    }
+
+    /// Control may leave the loop here, or begin a new trip: exchanges that no barrier separates from those to come get one in front.
+    pub(super) fn settle_exchanges(&mut self) {
+        let open = self.scratch.open.last_mut().map(std::mem::take).unwrap_or_default();
+        for exchange in open {
+            let before = self.w.hole();
+            self.write_barrier();
+            self.w.move_line(before, exchange.hole);
+        }
+    }
+}
+
+/// What a loop leaves alone.
+pub(super) struct Outside {
+    synced: bool,
+    branches: Vec<u32>,
 }

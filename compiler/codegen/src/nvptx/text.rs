@@ -337,6 +337,21 @@ impl Writer {
         self.push(line);
     }
 
+    /// A place for an instruction that may turn out to be needed: nothing stands there until it is [filled](Self::fill).
+    pub(super) fn hole(&mut self) -> usize {
+        self.lines.push(String::new());
+        self.lines.len() - 1
+    }
+
+    /// Moves the one line written since hole `from` was made into hole `to`; `from` is no more.
+    pub(super) fn move_line(&mut self, from: usize, to: usize) {
+        debug_assert_eq!(self.lines.len(), from + 2, "a hole takes one instruction");
+        if let Some(line) = self.lines.pop() {
+            self.lines.truncate(from);
+            self.lines[to] = line;
+        }
+    }
+
     // ---- blocks ----
 
     pub(super) fn new_label(&mut self) -> Label {
