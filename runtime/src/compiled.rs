@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use kiln_compiler::host::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
-use kiln_compiler::{GridMapping, HostKernel, HostObject, PtxArtifact, Stage};
+use kiln_compiler::{GridMapping, HostKernel, HostObject, PtxArtifact, Report, Stage};
 use kiln_ir::abi::HostContext;
 use kiln_ir::signature::Number;
 use kiln_ir::{Elem, ScalarType, float8};
@@ -73,6 +73,8 @@ pub struct CompiledKernel {
     pub origin: Origin,
     /// Stages of its compilation and their times, linking last.
     pub stages: Vec<Stage>,
+    /// What compiling it gave reason to warn of; None also for code from the disk cache, whose warnings came when it was compiled.
+    pub(crate) warnings: Option<Report>,
 }
 
 impl std::fmt::Debug for CompiledKernel {
@@ -135,6 +137,7 @@ impl CompiledKernel {
                     ordered: object.ordered,
                     origin,
                     stages: vec![],
+                    warnings: None,
                 }
             }
             Code::Ptx(artifact) => CompiledKernel {
@@ -150,6 +153,7 @@ impl CompiledKernel {
                 }),
                 origin,
                 stages: vec![],
+                warnings: None,
             },
         };
         stages.push(Stage { name: "link".into(), time: start.elapsed() });

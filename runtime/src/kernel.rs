@@ -81,7 +81,7 @@ impl Launched {
         &self.plan.consts
     }
 
-    /// What there is to warn of about launches of these shapes; None for nothing.
+    /// What there is to warn of: what compiling the kernel showed, where this process did (not the disk cache), and launches of these shapes. None for nothing.
     pub fn warnings(&self) -> Option<&Report> {
         self.plan.warnings.as_ref()
     }
@@ -411,7 +411,13 @@ impl<'a> Launch<'a> {
             Kind::Emulator(_) => compiled.emulated().map(|_| None)?,
             Kind::Cpu(_) | Kind::Checked(_) => None,
         };
-        let warnings = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
+        let mut warnings = compiled.warnings.clone();
+        if let Some(noted) = kernel.program.note_constants(&kernel.signature, &bound.spec.consts) {
+            match &mut warnings {
+                Some(warnings) => warnings.diagnostics.extend(noted.diagnostics),
+                None => warnings = Some(noted),
+            }
+        }
         let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
         plan.warnings = warnings;
         plan.cuda = cuda;

@@ -321,7 +321,8 @@ impl Program {
         }
         let mut stages = compiled.stages;
         stages.insert(0, Stage { name: "load".into(), time: session.load_time });
-        CompiledKernel::link(code, Origin::Compiled, stages)
+        let warnings = (!compiled.warnings.diagnostics.is_empty()).then_some(compiled.warnings);
+        CompiledKernel::link(code, Origin::Compiled, stages).map(|linked| CompiledKernel { warnings, ..linked })
     }
 }
 

@@ -41,6 +41,9 @@ pub fn run(options: &RunOptions, ui: &Ui) -> Result<ExitCode> {
     let start = Instant::now();
     let prepared = launch(&kernel, &device, &mut args).prepare()?;
     say_compiled(ui, sig, &prepared, start.elapsed());
+    if let Some(warnings) = prepared.warnings() {
+        ui.report(warnings);
+    }
     let operations = options.flops.as_deref().map(|text| operations(text, sig, &prepared)).transpose()?;
 
     let start = Instant::now();

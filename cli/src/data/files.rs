@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use kiln::AnyTensor;
 use kiln_ir::ScalarType;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use zip::write::FileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 use super::npy::{numpy_descr, read_npy, write_npy};
 
@@ -42,10 +44,11 @@ pub fn read(path: &Path, entry: Option<&str>, name: &str) -> Result<AnyTensor> {
             read_npy(BufReader::new(open()?)).with_context(damaged)
         }
         Format::Npz => {
-            let mut archive = npyz::npz::NpzArchive::new(BufReader::new(open()?)).with_context(damaged)?;
-            let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+            let mut archive = ZipArchive::new(BufReader::new(open()?)).with_context(damaged)?;
+            let names: Vec<String> =
+                archive.file_names().filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect();
             let chosen = choose(path, &names, entry, name)?;
-            let file = archive.zip_archive().by_name(&format!("{chosen}.npy")).with_context(damaged)?;
+            let file = archive.by_name(&format!("{chosen}.npy")).with_context(damaged)?;
             read_npy(file).with_context(damaged)
         }
         Format::Safetensors => {
@@ -136,13 +139,12 @@ pub fn write(path: &Path, tensors: &[(String, AnyTensor)]) -> Result<()> {
         }
         (Format::Npy, _) => bail!("a .npy file holds one array: give `{}` for one output only", path.display()),
         (Format::Npz, _) => {
-            let mut archive = npyz::npz::NpzWriter::create(path).with_context(fails)?;
+            let mut archive = ZipWriter::new(BufWriter::new(File::create(path).with_context(fails)?));
             for (name, tensor) in tensors {
-                let zip = archive.zip_writer();
-                zip.start_file(format!("{name}.npy"), Default::default()).with_context(fails)?;
-                write_npy(zip, tensor).with_context(fails)?;
+                archive.start_file(format!("{name}.npy"), FileOptions::default()).with_context(fails)?;
+                write_npy(&mut archive, tensor).with_context(fails)?;
             }
-            Ok(())
+            archive.finish().with_context(fails)?.flush().with_context(fails)
         }
         (Format::Safetensors, _) => {
             let parts =
