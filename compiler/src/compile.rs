@@ -6,6 +6,7 @@ use kiln_codegen::CodegenError;
 use kiln_codegen::host::{self, HostObject, HostOptions};
 use kiln_codegen::nvptx::{self, GpuTarget, PtxArtifact};
 use kiln_ir::SrcLoc;
+use kiln_ir::artifact::Remark;
 use kiln_ir::signature::Specialization;
 use kiln_ir::text::{PrintOptions, print_module};
 use kiln_ir::verify::CheckedModule;
@@ -197,7 +198,17 @@ impl Session {
         } else {
             self.generate(&module, options, &mut stages)?
         };
-        let warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
+        let mut warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
+        if let Artifact::Ptx(artifact) = &artifact {
+            let warn = |remark: &Remark| {
+                let warning = Diagnostic::warning(codes::NARROW_ACCESS, remark.message.clone());
+                match span(remark.loc) {
+                    Some(at) => warning.primary(at, ""),
+                    None => warning,
+                }
+            };
+            warnings.diagnostics.extend(artifact.narrow.iter().map(warn));
+        }
         Ok(Compiled { artifact, tile_ir, layouts, dumps: dumps.clone(), warnings, stages })
     }
 

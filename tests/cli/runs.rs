@@ -163,7 +163,8 @@ fn warnings_of_the_compiler_are_shown_by_a_run() {
         "w.kiln",
         "kernel pick(x: tensor<f32, [N]>, y: mut tensor<f32, [1]>, row: i32, ld: i32) grid [1] {\n    let at = row * ld;\n    y[0] = x[at];\n}\n",
     );
-    let run = ["run", "w.kiln", "--arg", "x=arange(100):f32", "--arg", "row=3", "--arg", "ld=7", "--out", "y=y.npy", "--no-cache"];
+    let run =
+        ["run", "w.kiln", "--arg", "x=arange(100):f32", "--arg", "row=3", "--arg", "ld=7", "--out", "y=y.npy", "--no-cache"];
     let ran = place.ok(&run);
     assert!(ran.err.contains("warning[K2000]") && ran.err.contains("w.kiln:3"), "{}{}", ran.out, ran.err);
     assert_eq!(read_f32(&place.path("y.npy")), [21.0]);

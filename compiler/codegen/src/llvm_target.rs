@@ -55,7 +55,7 @@ pub(crate) fn initialize_nvptx() {
         let args = [
             c"kiln".as_ptr(),
             c"-nvptx-short-ptr".as_ptr(),
-            c"-opt-disable=slsr,nary-reassociate,early-cse,load-store-vectorizer,sroa".as_ptr(),
+            c"-opt-disable=slsr,nary-reassociate,early-cse,load-store-vectorizer".as_ptr(),
         ];
         // SAFETY: registration functions of the linked LLVM, called once; valid strings and their count, which LLVM copies.
         unsafe {

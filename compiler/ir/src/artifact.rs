@@ -5,5 +5,5 @@ mod ptx;
 mod tensor_map;
 
 pub use host::{AccessInfo, AssertInfo, HostObject, HostTimings, PrintInfo, PrintOperand};
-pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings};
+pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings, Remark};
 pub use tensor_map::{MAX_RANK, MapShape, TensorMap};

@@ -46,7 +46,7 @@ use crate::CodegenError;
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
-use kiln_passes::gpu::{assign_layouts, warps};
+use kiln_passes::gpu::{assign_layouts, narrow_accesses, warps};
 
 pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
 
@@ -129,6 +129,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         asserts,
         prints,
         llvm,
+        narrow: narrow_accesses(func, warps),
         timings: *timings,
     })))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::{AssertInfo, PrintInfo};
 use super::tensor_map::TensorMap;
+use crate::SrcLoc;
 
 /// A GPU architecture.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -144,6 +145,15 @@ pub struct PtxTimings {
     pub codegen: Duration,
 }
 
+/// Something about a kernel that its author should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// Where.
+    pub loc: SrcLoc,
+    /// What, without code and place.
+    pub message: String,
+}
+
 /// A compiled kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PtxArtifact {
@@ -172,6 +182,9 @@ pub struct PtxArtifact {
     pub prints: Vec<PrintInfo>,
     /// LLVM text after optimization, where asked for.
     pub llvm: Option<String>,
+    /// Accesses that could not be made wide; none for an artifact read from a cache.
+    #[serde(skip)]
+    pub narrow: Vec<Remark>,
     /// Stage times of this compilation (zero for an artifact read from a cache).
     #[serde(skip)]
     pub timings: PtxTimings,

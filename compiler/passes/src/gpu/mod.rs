@@ -6,6 +6,7 @@
 mod access;
 mod coalesce;
 mod facts;
+mod narrow;
 mod propagate;
 mod roles;
 mod rules;
@@ -21,6 +22,7 @@ use kiln_ir::Function;
 pub use access::{Access, access_of};
 pub use facts::{Facts, Lanes, ViewFacts};
 pub use kiln_ir::artifact::LayoutStats;
+pub use narrow::narrow_accesses;
 pub use tensor_cores::{MmaDot, MmaKind};
 pub use tma::{TensorBoxes, tensor_boxes};
 pub use warps::warps;

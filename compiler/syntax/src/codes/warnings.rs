@@ -70,4 +70,15 @@ kernel rows<const BLOCK: int = 1024>(x: tensor<f32, [M, N]>, y: mut tensor<f32, 
 
 The runtime says so when launches of one program have brought 16 values.
 "#;
+    NARROW_ACCESS = "K2007", "a load or store that goes one element at a time", r#"
+A thread reads or writes up to 16 bytes with one instruction where it is known that they lie side by side, at an aligned address, and all inside the tensor. The message says what
+is not known. It is a matter of speed alone. Mostly it is the length of the rows: a launch with rows of a multiple of 16 elements is compiled for that, and has no such warning.
+
+```kiln
+kernel twice(x: tensor<f32, [M, N]>, y: mut tensor<f32, [M, N]>) grid [M] {
+    let m = program_id(0);
+    y[m, 0..+1024] = 2.0 * x[m, 0..+1024];
+}
+```
+"#;
 }
