@@ -4,7 +4,9 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{canonicalize, checks, cse, dce, dot_acc, gpu::sub_tiles, index_width, inline, licm, masks, scaled_dots, split_loops};
+use crate::{
+    canonicalize, checks, cse, dce, dot_acc, gpu::sub_tiles, index_width, inline, licm, masks, scaled_dots, split_loops,
+};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -46,8 +48,7 @@ const SUB_TILES: Pass = Pass::function("sub-tiles", sub_tiles::run);
 /// What only a GPU needs, behind the common passes; layouts come after that, in code generation.
 const GPU: &[Pass] = &[
     // Once nothing else changes the tiles: they get what registers there are.
-    SUB_TILES,
-    // What slices load anew is no longer needed as a whole.
+    SUB_TILES, // What slices load anew is no longer needed as a whole.
     DCE,
 ];
 

@@ -188,11 +188,8 @@ impl Emitter<'_> {
     /// Memory of one exchange of the current instruction.
     fn small_scratch(&mut self, bytes: u32) -> Val {
         if self.scratch.loops > 0 && !self.scratch.synced {
-            let exchange = Exchange {
-                hole: self.w.hole(),
-                instruction: self.scratch.instruction,
-                branches: self.scratch.branches.clone(),
-            };
+            let exchange =
+                Exchange { hole: self.w.hole(), instruction: self.scratch.instruction, branches: self.scratch.branches.clone() };
             self.scratch.open.last_mut().expect("in a loop").push(exchange);
         }
         self.piece(bytes)
@@ -243,7 +240,10 @@ impl Emitter<'_> {
         self.scratch.loops += 1;
         self.scratch.open.push(Vec::new());
         self.scratch.arena_synced = false;
-        Outside { synced: std::mem::replace(&mut self.scratch.synced, false), branches: std::mem::take(&mut self.scratch.branches) }
+        Outside {
+            synced: std::mem::replace(&mut self.scratch.synced, false),
+            branches: std::mem::take(&mut self.scratch.branches),
+        }
     }
 
     /// A loop ends.

@@ -26,7 +26,8 @@ struct Slice {
 /// Rewrites the group's block: sweeps over slices of `step` elements.
 pub(super) fn rewrite(func: &mut Function, group: &Group, plan: &Plan, step: u32) {
     let old = std::mem::take(&mut func.blocks[group.block].insts);
-    let mut writer = Sweeper { func, group, step, map: FxHashMap::default(), results: FxHashMap::default(), carried: FxHashMap::default() };
+    let mut writer =
+        Sweeper { func, group, step, map: FxHashMap::default(), results: FxHashMap::default(), carried: FxHashMap::default() };
     for number in 0..=plan.sweeps.len() as u32 {
         let last = number as usize == plan.sweeps.len();
         for &(inst, _) in plan.uniform.iter().filter(|&&(_, time)| time == number || last && time > number) {
@@ -216,7 +217,9 @@ impl Sweeper<'_> {
                 let mut b = self.builder(block, inst);
                 smallvec::smallvec![b.binary(BinaryOp::Add, before[0], own[0])]
             }
-            Carry::Lanes(combine, _) | Carry::Folded(combine) => self.unless_first(block, inst, *combine, &before, &own, is_first),
+            Carry::Lanes(combine, _) | Carry::Folded(combine) => {
+                self.unless_first(block, inst, *combine, &before, &own, is_first)
+            }
             Carry::Before(combine) => return self.scanned(block, inst, *combine, &before, &own, slice, is_first),
         };
         self.carried.insert(inst, next);

@@ -139,7 +139,8 @@ impl Group {
             let data = &func.insts[inst];
             let operands = data.operands();
             let agree = operands.iter().zip(&rule.operands).all(|(v, axis)| self.axis.get(v) == axis.as_ref());
-            let agree = agree && func.results_of(inst).iter().zip(&rule.results).all(|(v, axis)| self.axis.get(v) == axis.as_ref());
+            let agree =
+                agree && func.results_of(inst).iter().zip(&rule.results).all(|(v, axis)| self.axis.get(v) == axis.as_ref());
             let top = self.home.get(&inst) == Some(&inst);
             let effects = func.effects(inst);
             agree && (top || rule.form == Form::Lanes && !effects.writes && !effects.pinned)

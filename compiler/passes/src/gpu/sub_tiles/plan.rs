@@ -94,19 +94,14 @@ fn nodes(func: &Function, group: &Group) -> Option<Vec<Node>> {
     let insts = &func.blocks[group.block].insts;
     let nodes: Vec<Node> = insts[..insts.len() - 1]
         .iter()
-        .map(|&inst| Node {
-            inst,
-            sliced: group.is_member(func, inst),
-            time: 0,
-            last: 0,
-            touches: touches(func, inst),
-        })
+        .map(|&inst| Node { inst, sliced: group.is_member(func, inst), time: 0, last: 0, touches: touches(func, inst) })
         .collect();
-    let possible = nodes.iter().filter(|node| node.sliced).all(|node| match (&func.insts[node.inst], group.rules.get(&node.inst)) {
-        (InstData::Reduce { combine, .. }, Some(rule)) if rule.form == Form::Fold => combines(func, *combine),
-        (InstData::Scan { combine, .. }, Some(rule)) if rule.form == Form::Scan => combines(func, *combine),
-        _ => true,
-    });
+    let possible =
+        nodes.iter().filter(|node| node.sliced).all(|node| match (&func.insts[node.inst], group.rules.get(&node.inst)) {
+            (InstData::Reduce { combine, .. }, Some(rule)) if rule.form == Form::Fold => combines(func, *combine),
+            (InstData::Scan { combine, .. }, Some(rule)) if rule.form == Form::Scan => combines(func, *combine),
+            _ => true,
+        });
     possible.then_some(nodes)
 }
 
