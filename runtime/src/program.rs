@@ -322,7 +322,9 @@ impl Program {
         let mut stages = compiled.stages;
         stages.insert(0, Stage { name: "load".into(), time: session.load_time });
         let warnings = (!compiled.warnings.diagnostics.is_empty()).then_some(compiled.warnings);
-        CompiledKernel::link(code, Origin::Compiled, stages).map(|linked| CompiledKernel { warnings, ..linked })
+        let mut linked = CompiledKernel::link(code, Origin::Compiled, stages)?;
+        linked.warnings = warnings;
+        Ok(linked)
     }
 }
 

@@ -18,6 +18,5 @@ mod prints;
 pub mod ptxas;
 pub(crate) mod stream;
 mod tensor_map;
-mod tensor_map;
 
 pub use error::GpuError;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kiln_ir::{Block, Inst, InstData, Type, TypeData, Value};
+use kiln_ir::{Inst, InstData, Type, TypeData, Value};
 use smallvec::SmallVec;
 
 use super::emit::{Emitter, Slot, ViewRegs};
