@@ -93,6 +93,7 @@ fn build(options: &Options, target: &Path) -> Result<Programs> {
     launch.args(["test", "--no-run", "--message-format=json-render-diagnostics", "--package", "kiln-benches", "--bench", "gpu"]);
     Ok(Programs {
         kiln: target.join(folder).join("kiln"),
+        examples: target.join(folder).join("all-examples"),
         tests: executable(&mut with(tests)?)?,
         launch: executable(&mut with(launch)?)?,
     })
