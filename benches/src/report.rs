@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::machine;
+
 /// A report under way.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -13,6 +15,29 @@ impl Report {
     /// A report with a heading.
     pub fn new(title: &str) -> Report {
         Report { text: format!("# {title}\n") }
+    }
+
+    /// A report of a bench of ours: the day, the machine with its load, and the command line.
+    pub fn of_bench(title: &str, bench: &str) -> Report {
+        let mut report = Report::new(&format!("{title}, {}", machine::today()));
+        let load = machine::load().map_or_else(String::new, |l| format!(", load {l:.2} at the start"));
+        report.paragraph(&format!("Machine: {}{load}.", machine::processor()));
+        let command: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+        report.paragraph(&format!("    cargo xtask bench --bench {bench} -- {}", command.join(" ")));
+        report
+    }
+
+    /// Prints the report, and writes it as `docs/benchmarks/NAME.md` where there is a name.
+    ///
+    /// # Errors
+    /// Where that cannot be written.
+    pub fn finish(&self, save: Option<&str>) -> Result<(), String> {
+        println!("{}", self.text());
+        if let Some(name) = save {
+            let path = self.save(name).map_err(|e| e.to_string())?;
+            println!("written to {}", path.display());
+        }
+        Ok(())
     }
 
     /// Adds a paragraph.

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kiln::{Device, Program, ProgramOptions};
-use kiln_benches::machine;
 use kiln_benches::report::Report;
 
 /// Benches of Kiln on the CPU
@@ -79,11 +78,7 @@ fn run(options: &Options) -> Result<(), String> {
     if let Some(dir) = &options.hit {
         return compile::print_hit(dir);
     }
-    let mut report = Report::new(&format!("CPU, {}", machine::today()));
-    let load = machine::load().map_or_else(String::new, |l| format!(", load {l:.2} at the start"));
-    report.paragraph(&format!("Machine: {}{load}.", machine::processor()));
-    let command: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    report.paragraph(&format!("    cargo xtask bench --bench cpu -- {}", command.join(" ")));
+    let mut report = Report::of_bench("CPU", "cpu");
     for part in &options.only {
         match part.as_str() {
             "matmul" => matmul::bench(&mut report, options)?,
@@ -93,12 +88,7 @@ fn run(options: &Options) -> Result<(), String> {
             _ => return Err(format!("no part `{part}`: there are matmul, rows, compile, launch")),
         }
     }
-    println!("{}", report.text());
-    if let Some(name) = &options.save {
-        let path = report.save(name).map_err(|e| e.to_string())?;
-        println!("written to {}", path.display());
-    }
-    Ok(())
+    report.finish(options.save.as_deref())
 }
 
 fn main() -> ExitCode {

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kiln_benches::machine;
 use kiln_benches::report::Report;
 use kiln_compiler::GpuTarget;
 
@@ -74,11 +73,7 @@ fn run(options: &Options) -> Result<(), String> {
     if let Some([device, dir]) = options.hit.as_deref() {
         return startup::hit(device, dir.as_ref());
     }
-    let mut report = Report::new(&format!("Compile times for GPUs, {}", machine::today()));
-    let load = machine::load().map_or_else(String::new, |l| format!(", load {l:.2} at the start"));
-    report.paragraph(&format!("Machine: {}{load}.", machine::processor()));
-    let command: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    report.paragraph(&format!("    cargo xtask bench --bench gpu-compile -- {}", command.join(" ")));
+    let mut report = Report::of_bench("Compile times for GPUs", "gpu-compile");
     for part in &options.only {
         match part.as_str() {
             "compile" => compile::bench(&mut report, options)?,
@@ -86,12 +81,7 @@ fn run(options: &Options) -> Result<(), String> {
             _ => return Err(format!("no part `{part}`: there are compile and startup")),
         }
     }
-    println!("{}", report.text());
-    if let Some(name) = &options.save {
-        let path = report.save(name).map_err(|e| e.to_string())?;
-        println!("written to {}", path.display());
-    }
-    Ok(())
+    report.finish(options.save.as_deref())
 }
 
 fn main() -> ExitCode {
