@@ -11,7 +11,7 @@ const LINES: usize = 6000;
 
 fn ptx(wide: &Wide, target: &str) -> String {
     let session = Session::from_source("k.kiln", &wide.source()).unwrap_or_else(|e| panic!("{}: {e}", wide.name));
-    let sig = session.kernels().first().expect("a kernel").clone();
+    let sig = *session.kernels().first().expect("a kernel");
     let dims = vec![("M".into(), wide.rows as i64), ("N".into(), wide.width as i64)];
     let options = LaunchOptions { num_sms: 132, ..LaunchOptions::default() };
     let spec = sig.assume(&Assumptions { dims, present: vec![] }, &options).unwrap_or_else(|e| panic!("{}: {e:?}", wide.name));

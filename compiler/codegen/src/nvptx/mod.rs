@@ -178,6 +178,14 @@ fn entry_name(name: &str) -> String {
 }
 
 impl emit::Emitter<'_> {
+    /// How many blocks a multiprocessor should have at least, where fewer than ptxas has in mind are better: an accumulator in memory costs more than a
+    /// block, and large blocks are few in any case.
+    fn blocks(&self) -> Option<u32> {
+        let mut products = false;
+        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. } | InstData::DotStart { .. }));
+        (products || self.threads.warps >= 16).then_some(1)
+    }
+
     /// The module's text.
     fn finish(self, header: &str) -> String {
         let arena = self.scratch.arena_start();
@@ -185,11 +193,9 @@ impl emit::Emitter<'_> {
         let metadata = self.lines.metadata(self.module);
         let subprogram = self.lines.subprogram();
         let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", self.threads.block());
-        // ptxas would rather spill a little than have fewer blocks of a product on a multiprocessor; an accumulator in memory costs more.
-        let mut products = false;
-        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. } | InstData::DotStart { .. }));
-        if products {
-            attributes.push_str(" \"nvvm.minctasm\"=\"1\"");
+        // ptxas would rather spill a little than have fewer blocks on a multiprocessor.
+        if let Some(blocks) = self.blocks() {
+            attributes.push_str(&format!(" \"nvvm.minctasm\"=\"{blocks}\""));
         }
         if let Some(registers) = self.func.schedule.max_regs {
             attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));

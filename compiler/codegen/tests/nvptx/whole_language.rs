@@ -359,21 +359,36 @@ fn control_flow() {
     accept(&nested_loops());
 }
 
-/// The first exchange of a trip waits for the readers of the trip before; straight-line code does not.
+/// Two exchanges a trip: the barrier of each keeps the other's memory from the next trip. A single one waits in front as well, and so does one of a
+/// `while`'s condition, which may be the last thing of the loop.
 #[test]
 fn barriers_in_loops() {
-    let looped = "v3: index = const 8\n\
-                  v4: index = const 1\n\
-                  v20: tile<f32, [512]> = for v2..v3 step v4 init [v10] (v22: index, v23: tile<f32, [512]>) {\n\
-                  v25: f32 = reduce add [v23] axis 0\n\
-                  v26: tile<f32, [512]> = broadcast v25\n\
-                  v27: tile<f32, [512]> = sub v23, v26\n\
-                  v28: f32 = reduce max [v27] axis 0\n\
+    let count = |body: &str| {
+        let looped = format!(
+            "v3: index = const 8\n\
+             v4: index = const 1\n\
+             v20: tile<f32, [512]> = for v2..v3 step v4 init [v10] (v22: index, v23: tile<f32, [512]>) {{\n\
+             v25: f32 = reduce add [v23] axis 0\n\
+             v26: tile<f32, [512]> = broadcast v25\n\
+             v27: tile<f32, [512]> = sub v23, v26\n\
+             {body}\n}}"
+        );
+        let artifact = ptx(&through("f32", "512", &looped, "v20", "f32", "512", 4), "sm_80");
+        artifact.ptx.matches("bar.sync").count()
+    };
+    let second = "v28: f32 = reduce max [v27] axis 0\n\
                   v29: tile<f32, [512]> = broadcast v28\n\
-                  v30: tile<f32, [512]> = sub v27, v29\n\
-                  yield v30\n}";
-    let artifact = ptx(&through("f32", "512", looped, "v20", "f32", "512", 4), "sm_80");
-    assert_eq!(artifact.ptx.matches("bar.sync").count(), 3, "{}", artifact.ptx);
+                  v30: tile<f32, [512]> = sub v27, v29";
+    assert_eq!(count("yield v27"), 2);
+    assert_eq!(count(&format!("{second}\nyield v30")), 2);
+    // On some paths only: that is no protection.
+    let sometimes = format!(
+        "v31: f32 = const 0.0\n\
+         v32: bool = cmp lt v25, v31\n\
+         v33: tile<f32, [512]> = if v32 {{\n{second}\nyield v30\n}} else {{\nyield v27\n}}\n\
+         yield v33"
+    );
+    assert_eq!(count(&sometimes), 3);
 }
 
 /// Pointers with masks, as in Triton.

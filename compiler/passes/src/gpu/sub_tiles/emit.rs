@@ -260,6 +260,11 @@ impl Sweeper<'_> {
         let results: Vec<Value> = self.func.results_of(inst).to_vec();
         let operands: Vec<Value> = args.iter().map(|&v| self.value(v)).collect();
         let shape = Shape::from_slice(self.sliced(results[0], slice.extent).shape());
+        // A block belongs to one instruction.
+        let of_total = match combine {
+            Combine::Region(body) => Combine::Region(self.copy_block(body, slice)),
+            builtin => builtin,
+        };
         let mut b = self.builder(block, inst);
         let spread: Vec<Value> = before
             .iter()
@@ -268,7 +273,7 @@ impl Sweeper<'_> {
                 b.broadcast(kept, &shape)
             })
             .collect();
-        let total = b.reduce(&operands, axis, combine);
+        let total = b.reduce(&operands, axis, of_total);
         let whole = self.unless_first(block, inst, combine, &spread, own, is_first);
         for (old, new) in results.into_iter().zip(whole) {
             self.map.insert(old, new);

@@ -13,6 +13,9 @@ use super::axis::is_spread;
 use crate::analysis::memory::defined_in;
 use crate::gpu::rules::{Kind, kind};
 
+/// The most that one tile may take of shared memory to be rearranged in: a scan needs it twice.
+const REARRANGED_BYTES: u64 = 32 * 1024;
+
 /// Estimates for a kernel on so many threads.
 pub(super) struct Pressure<'a> {
     func: &'a Function,
@@ -62,6 +65,9 @@ impl<'a> Pressure<'a> {
                 Kind::Across | Kind::Exchange => {
                     let at: BTreeSet<Value> = live.iter().chain(&operands).copied().collect();
                     self.meet(&mut peak, at.into_iter().collect());
+                    if matches!(data, InstData::Scan { .. }) {
+                        self.rearranged(&mut peak, &operands);
+                    }
                 }
                 Kind::Memory => {
                     let of_access = data.operands().into_iter().chain(func.results_of(inst).iter().copied());
@@ -74,6 +80,19 @@ impl<'a> Pressure<'a> {
             live.extend(operands.into_iter().filter(|&v| is_spread(func, v)));
         }
         peak
+    }
+
+    /// Tiles that a scan rearranges go through shared memory, each as a whole.
+    fn rearranged(&mut self, peak: &mut Peak, operands: &[Value]) {
+        let func = self.func;
+        let bytes = |v: Value| {
+            let room: u64 = func.ty(v).shape().iter().map(|e| u64::from(e.next_power_of_two())).product();
+            room * u64::from(func.ty(v).elem().bytes())
+        };
+        let large: Vec<Value> = operands.iter().copied().filter(|&v| is_spread(func, v) && bytes(v) > REARRANGED_BYTES).collect();
+        if !large.is_empty() {
+            *peak = Peak { registers: u64::MAX, values: large };
+        }
     }
 
     fn meet(&mut self, peak: &mut Peak, values: Vec<Value>) {
