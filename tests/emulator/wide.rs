@@ -32,3 +32,14 @@ fn wide_tiles_are_worked_on_in_parts() {
         }
     }
 }
+
+#[test]
+fn what_needs_a_whole_tile_that_is_too_large_is_refused() {
+    let k = kernel(
+        "kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {\n    y[0..+524288] = sort(x[0..+524288], axis = 0);\n}\n",
+    );
+    let x = Tensor::<f32>::zeros(&[524288]).unwrap();
+    let mut y = Tensor::<f32>::zeros(&[524288]).unwrap();
+    let error = k.on(&Device::emulator()).arg(&x).arg(&mut y).run().unwrap_err().to_string();
+    assert!(error.contains("K0907") && error.contains("[524288] f32 takes 1024 registers") && error.contains("k.kiln:2"), "{error}");
+}

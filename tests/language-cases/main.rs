@@ -1,5 +1,5 @@
-//! The language cases (`table`) on the CPU or the device that `KILN_DEVICE` names. Without that variable every kernel is also run on the emulator once, at its
-//! smallest size: every architecture and schedule has its turn.
+//! The language cases (`table`) on the CPU or the device that `KILN_DEVICE` names. Without that variable every kernel is also run on the emulator,
+//! at two of its sizes: every architecture and schedule has its turn.
 
 #[path = "../conformance/run.rs"]
 mod run;
