@@ -41,5 +41,8 @@ fn what_needs_a_whole_tile_that_is_too_large_is_refused() {
     let x = Tensor::<f32>::zeros(&[524288]).unwrap();
     let mut y = Tensor::<f32>::zeros(&[524288]).unwrap();
     let error = k.on(&Device::emulator()).arg(&x).arg(&mut y).run().unwrap_err().to_string();
-    assert!(error.contains("K0907") && error.contains("[524288] f32 takes 1024 registers") && error.contains("k.kiln:2"), "{error}");
+    assert!(
+        error.contains("K0907") && error.contains("[524288] f32 takes 1024 registers") && error.contains("k.kiln:2"),
+        "{error}"
+    );
 }
