@@ -9,8 +9,6 @@ use crate::sweep::{Interrupted, Lab};
 const STEP: usize = 4;
 /// Fewest configurations looked at, where there are that many.
 const LEAST: usize = 12;
-/// An expected gain below this (in the logarithm of time) is none.
-const GAIN: f64 = 0.002;
 
 pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     let open = lab.open();
@@ -43,8 +41,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
         let mut ranked: Vec<(f64, usize)> =
             lab.open().into_iter().filter_map(|i| Some((surrogate.as_ref()?.expected_gain(&features, lab, i), i))).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let next: Vec<usize> =
-            ranked.iter().filter(|(gain, _)| *gain > GAIN).map(|(_, i)| *i).take(STEP.min(left - polish)).collect();
+        let next: Vec<usize> = ranked.iter().map(|(_, i)| *i).take(STEP.min(left - polish)).collect();
         if next.is_empty() {
             break;
         }

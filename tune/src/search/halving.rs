@@ -11,7 +11,8 @@ const FEW: usize = 4;
 pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     let mut round = lab.open();
     lab.plan(round.len());
-    let mut effort = GLANCE;
+    // Those that go on are visited again in the next round.
+    let mut effort = Effort { visits: 1, ..GLANCE };
     loop {
         lab.measure(&round, effort)?;
         if round.len() <= FEW {
@@ -25,6 +26,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
             least: (effort.least * 2).min(full.least),
             most: (effort.most * 3).min(full.most),
             seconds: effort.seconds * 3.0,
+            ..effort
         };
     }
 }

@@ -46,4 +46,4 @@ pub(crate) fn run(strategy: Strategy, lab: &mut Lab<'_>) -> Result<(), Interrupt
 }
 
 /// A glance: enough to see a factor.
-pub(crate) const GLANCE: Effort = Effort { least: 3, most: 5, seconds: 0.1 };
+pub(crate) const GLANCE: Effort = Effort { least: 3, most: 5, seconds: 0.1, visits: 2 };

@@ -28,6 +28,8 @@ pub struct Effort {
     pub most: u32,
     /// Longest time, in seconds; the fewest samples are taken all the same.
     pub seconds: f64,
+    /// How often, at some distance.
+    pub visits: u32,
 }
 
 /// Why a search ends early.
@@ -295,7 +297,7 @@ impl<'a> Lab<'a> {
     /// Measures configurations one after the other, and then again, backwards: what slows a machine down for some milliseconds (two threads on one core, another program)
     /// slows all samples of one visit, and seldom those of both.
     fn measure_part(&mut self, part: &[usize], effort: Effort) -> Result<(), Interrupted> {
-        let visits = if self.objective.is_exact() { 1 } else { 2 };
+        let visits = if self.objective.is_exact() { 1 } else { effort.visits };
         for visit in 0..visits {
             let mut order = part.to_vec();
             if visit > 0 {
@@ -510,7 +512,7 @@ impl Lab<'_> {
     /// A close look.
     pub fn full_effort(&self) -> Effort {
         let (least, most) = self.settings.samples;
-        Effort { least, most, seconds: self.settings.seconds }
+        Effort { least, most, seconds: self.settings.seconds, visits: 2 }
     }
 
     /// Says how many configurations will be looked at.

@@ -185,7 +185,7 @@ pub fn time(problem: Problem<'_>, objective: &mut dyn Objective, settings: &Sett
     let launched = launch(kernel, device, &mut bed.args).prepare()?;
     let configured = launched.tuned().map_or_else(|| kernel.clone(), |choice| kernel.configured(&choice.config));
     let work = launch(&configured, device, &mut bed.args).work().ok();
-    let effort = Effort { least: settings.samples.0, most: settings.samples.1, seconds: settings.seconds };
+    let effort = Effort { least: settings.samples.0, most: settings.samples.1, seconds: settings.seconds, visits: 1 };
     let mut samples = vec![];
     bed.sample_into(objective, kernel, &mut samples, effort, settings.precision, f64::INFINITY)?;
     let timing = crate::sample::timing(&samples).ok_or_else(|| Error::Internal("no samples were taken".to_owned()))?;

@@ -97,6 +97,9 @@ fn tune(options: &SweepOptions, ui: &Ui) -> Result<ExitCode> {
         report.objective = found.objective;
         let size = Size::new(&found);
         show(ui, &found, &size, options.top);
+        if let Some(timing) = size.winning().and_then(|row| row.timing) {
+            report.roofline.reached(size.flops / timing.median);
+        }
         report.sizes.push(size);
         // After every set of sizes, so that what is done is there if the next one is not.
         write(options, &report)?;
