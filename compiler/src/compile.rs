@@ -1,12 +1,12 @@
 //! One kernel for one specialization and one target: instantiation, passes, code.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kiln_codegen::CodegenError;
 use kiln_codegen::host::{self, HostObject, HostOptions};
-use kiln_codegen::nvptx::{self, GpuTarget, PtxArtifact};
+use kiln_codegen::nvptx::{self, PtxArtifact};
 use kiln_ir::SrcLoc;
-use kiln_ir::artifact::Remark;
+use kiln_ir::artifact::{Remark, Stage, Target};
 use kiln_ir::signature::Specialization;
 use kiln_ir::text::{PrintOptions, print_module};
 use kiln_ir::verify::CheckedModule;
@@ -17,15 +17,6 @@ use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
 use crate::ice::Ice;
 use crate::report::{Report, span};
 use crate::session::{CompileError, Session};
-
-/// What to compile for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
-    /// The processor this runs on.
-    Host,
-    /// An NVIDIA GPU.
-    Gpu(GpuTarget),
-}
 
 /// What to keep besides the code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -83,15 +74,6 @@ impl CompileOptions {
             time_passes: false,
         }
     }
-}
-
-/// A stage of a compilation and its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
-    /// `instantiate`, `passes`, `pass:NAME`, `layouts` (GPU), `build`, `read` (GPU: LLVM reads what was built), `optimize`, `codegen`.
-    pub name: String,
-    /// Time.
-    pub time: Duration,
 }
 
 /// Code.

@@ -13,11 +13,12 @@ mod report;
 mod session;
 mod work;
 
-pub use compile::{Artifact, CompileOptions, Compiled, Emit, Stage, Target};
+pub use compile::{Artifact, CompileOptions, Compiled, Emit};
 pub use content::kernel_content;
 pub use ice::{Ice, quiet_panics};
 pub use kiln_codegen::host::{self, HostKernel, HostObject, HostOptions};
-pub use kiln_codegen::nvptx::{GpuTarget, GridMapping, MapShape, PtxArtifact, PtxParam, TensorMap};
+pub use kiln_ir::artifact::{GpuTarget, GridMapping, MapShape, PtxArtifact, PtxParam, Stage, Target, TensorMap};
+pub use kiln_sema::{LoadedFile, ModuleLoader};
 pub use launch::{launch_diagnostic, many_values_warning};
 pub use report::Report;
 pub use session::{CompileError, FileLoader, Session, SourceFile, add_source, std_source};

@@ -7,8 +7,8 @@
 //! Not looked at: what lies behind raw pointers (nobody says how long it is), and races in kernels whose programs order their accesses themselves (`grid_sync`, atomics that
 //! acquire or release).
 
-use kiln_compiler::host::AccessInfo;
 use kiln_ir::abi::AccessKind;
+use kiln_ir::artifact::AccessInfo;
 
 use crate::args::Arg;
 

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use kiln_compiler::host::{AccessInfo, AssertInfo, PrintInfo, PrintOperand};
-use kiln_compiler::{GridMapping, HostKernel, HostObject, PtxArtifact, Report, Stage};
-use kiln_ir::abi::HostContext;
+use kiln_ir::abi::{HostContext, HostEntry};
+use kiln_ir::artifact::{AccessInfo, AssertInfo, GridMapping, HostObject, PrintInfo, PrintOperand, PtxArtifact, Stage};
 use kiln_ir::signature::Number;
 use kiln_ir::{Elem, ScalarType, float8};
 use serde::{Deserialize, Serialize};
@@ -23,8 +22,10 @@ use crate::cuda::gpu::Gpu;
 use crate::cuda::module::CudaKernel;
 use crate::emulated::EmulatedKernel;
 use crate::error::Error;
+use crate::host_code::HostCode;
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::report::Report;
 
 /// Where a kernel's code came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,12 +34,15 @@ pub enum Origin {
     Compiled,
     /// Read from the disk cache.
     Disk,
+    /// Compiled when the program was built.
+    Bundle,
 }
 
 /// What the compiler makes, as the disk cache keeps it.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Code {
     /// Machine code of the processor.
+    #[cfg(feature = "jit")]
     Host(HostObject),
     /// For GPUs.
     Ptx(PtxArtifact),
@@ -46,7 +50,7 @@ pub(crate) enum Code {
 
 /// Code where it is run.
 enum Linked {
-    Host(HostKernel),
+    Host(HostCode),
     Ptx(PtxKernel),
 }
 
@@ -126,19 +130,10 @@ impl CompiledKernel {
     pub(crate) fn link(code: Code, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
         let start = Instant::now();
         let mut compiled = match code {
+            #[cfg(feature = "jit")]
             Code::Host(object) => {
                 let kernel = kiln_compiler::host::load(&object).map_err(|e| Error::Internal(e.to_string()))?;
-                CompiledKernel {
-                    code: Linked::Host(kernel),
-                    asserts: object.asserts,
-                    prints: object.prints,
-                    accesses: object.accesses,
-                    cooperative: object.cooperative,
-                    ordered: object.ordered,
-                    origin,
-                    stages: vec![],
-                    warnings: None,
-                }
+                CompiledKernel::host(HostCode::Loaded(kernel), object, origin)
             }
             Code::Ptx(artifact) => CompiledKernel {
                 asserts: artifact.asserts.clone(),
@@ -159,6 +154,30 @@ impl CompiledKernel {
         stages.push(Stage { name: "link".into(), time: start.elapsed() });
         compiled.stages = stages;
         Ok(compiled)
+    }
+
+    /// Machine code that is part of the program, with its tables.
+    pub(crate) fn in_program(tables: HostObject, entry: HostEntry) -> CompiledKernel {
+        CompiledKernel::host(HostCode::InProgram(entry), tables, Origin::Bundle)
+    }
+
+    /// PTX that is part of the program.
+    pub(crate) fn of_bundle(artifact: PtxArtifact) -> Result<CompiledKernel, Error> {
+        CompiledKernel::link(Code::Ptx(artifact), Origin::Bundle, vec![])
+    }
+
+    fn host(code: HostCode, tables: HostObject, origin: Origin) -> CompiledKernel {
+        CompiledKernel {
+            code: Linked::Host(code),
+            asserts: tables.asserts,
+            prints: tables.prints,
+            accesses: tables.accesses,
+            cooperative: tables.cooperative,
+            ordered: tables.ordered,
+            origin,
+            stages: vec![],
+            warnings: None,
+        }
     }
 
     /// The PTX; None for machine code of the processor.

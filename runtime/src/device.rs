@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
-use kiln_compiler::{GpuTarget, Target};
+use kiln_ir::artifact::{GpuTarget, Target};
 
 use crate::cuda::gpu::{self, CudaInfo, Gpu};
 use crate::emulated::EmulatorOptions;

@@ -5,8 +5,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use kiln_compiler::{GpuTarget, PtxArtifact, PtxParam};
 use kiln_emulator::{Arch, Fault, FaultKind, Limits, Machine, ModuleId, Options, Report, Sanitizers, Schedule};
+use kiln_ir::artifact::{GpuTarget, PtxArtifact, PtxParam};
 
 use crate::args::Arg;
 use crate::compiled::{CompiledKernel, Failure, PRINT_BYTES, PRINT_HEAD, launch_grid};

@@ -1,10 +1,12 @@
 //! What can go wrong, typed.
 
-use kiln_compiler::{CompileError, Report};
+#[cfg(feature = "jit")]
+use kiln_compiler::CompileError;
 use kiln_ir::signature::BindError;
 use thiserror::Error;
 
 use crate::cuda::GpuError;
+use crate::report::Report;
 
 /// What can be wrong with a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,6 +58,11 @@ fn indented(fault: &kiln_emulator::Fault) -> String {
     fault.to_string().lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
 }
 
+fn has_list(has: &[String]) -> String {
+    let list: String = has.iter().map(|entry| format!("\n  the bundle has {entry}")).collect();
+    format!("{list}\n  help: ask for it where the bundle is made (`specialize` and `target` in build.rs)")
+}
+
 /// What can go wrong with devices, compilation and launches.
 #[derive(Clone, Debug, Error)]
 pub enum Error {
@@ -74,6 +81,7 @@ pub enum Error {
         message: String,
     },
     /// The program, or its compilation.
+    #[cfg(feature = "jit")]
     #[error(transparent)]
     Compile(Box<CompileError>),
     /// The arguments do not fit the kernel.
@@ -129,6 +137,19 @@ pub enum Error {
     /// A GPU or its driver.
     #[error(transparent)]
     Gpu(Box<GpuError>),
+    /// The program was built without its compiler, and its bundle has no code for a launch.
+    #[error("error[K1030]: the program has no code of kernel `{kernel}` for this launch, which needs {wanted}{}", has_list(has))]
+    NotInBundle {
+        /// The kernel.
+        kernel: String,
+        /// What the launch needs: types, constants, target.
+        wanted: String,
+        /// What there is of the kernel.
+        has: Vec<String>,
+    },
+    /// A bundle that cannot be read.
+    #[error("{0}")]
+    Bundle(String),
     /// The disk cache cannot be used.
     #[error("{0}")]
     Cache(String),
@@ -146,6 +167,7 @@ impl From<GpuError> for Error {
     }
 }
 
+#[cfg(feature = "jit")]
 impl From<CompileError> for Error {
     fn from(error: CompileError) -> Error {
         Error::Compile(Box::new(error))
@@ -157,6 +179,7 @@ impl Error {
     pub fn report(&self) -> Option<&Report> {
         match self {
             Error::Launch { report, .. } => Some(report),
+            #[cfg(feature = "jit")]
             Error::Compile(error) => match &**error {
                 CompileError::Refused(report) => Some(report),
                 _ => None,
@@ -169,6 +192,7 @@ impl Error {
     pub fn is_internal(&self) -> bool {
         match self {
             Error::Internal(_) => true,
+            #[cfg(feature = "jit")]
             Error::Compile(error) => matches!(**error, CompileError::Ice(_)),
             _ => false,
         }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use kiln_compiler::{Report, Work};
+#[cfg(feature = "jit")]
+use kiln_compiler::Work;
 use kiln_ir::ScalarType;
 use kiln_ir::signature::{
     ArgDesc, BindError, Config, HostExpr, Inferred, KernelSignature, LaunchOptions, Number, ParamKind, TuningKey,
@@ -24,6 +25,7 @@ use crate::emulated::Ran;
 use crate::error::{Error, TensorError};
 use crate::plan::{Holds, LaunchKey, Plan};
 use crate::program::Program;
+use crate::report::Report;
 use crate::tensor::AnyTensor;
 use crate::tuned::{self, Choice, Key, Subject, Tuning};
 
@@ -205,6 +207,12 @@ impl<'a> Launch<'a> {
             Some(slot) => *slot = Some(arg),
             None => self.args.push(Some(arg)),
         }
+        self
+    }
+
+    /// Every argument, in order.
+    pub(crate) fn args(mut self, args: impl Iterator<Item = Option<Arg<'a>>>) -> Self {
+        self.args = args.collect();
         self
     }
 
@@ -473,6 +481,7 @@ impl<'a> Launch<'a> {
     ///
     /// # Errors
     /// As [`Launch::run`], up to compilation.
+    #[cfg(feature = "jit")]
     pub fn work(mut self) -> Result<Work, Error> {
         let args = self.complete()?;
         let descs: SmallVec<[_; 12]> = args.iter().map(Arg::desc).collect();

@@ -16,26 +16,35 @@
 #![deny(missing_docs)]
 
 mod args;
+mod bundle;
 pub mod cache;
+pub mod capi;
 mod checked;
 mod compiled;
 mod cooperative;
 mod cuda;
 mod device;
 mod element;
+#[cfg(feature = "jit")]
+mod embedded;
 mod emulated;
 mod emulated_maps;
 mod error;
+mod host_code;
+#[cfg(feature = "jit")]
+mod jit;
 mod kernel;
 mod plan;
 pub mod pool;
 mod program;
+mod report;
 mod staging;
 pub mod storage;
 mod stream;
 pub mod tensor;
 mod timing;
 pub mod tuned;
+pub mod typed;
 
 pub use args::{Arg, IntoArg};
 pub use compiled::{CompiledKernel, Origin};
@@ -43,15 +52,20 @@ pub use cuda::gpu::CudaInfo;
 pub use cuda::module::Assembler;
 pub use cuda::{GpuError, ptxas};
 pub use device::Device;
-pub use element::{Element, F8E4M3, F8E5M2};
+pub use element::{Element, F8E4M3, F8E5M2, Float, Int, Num};
 pub use emulated::EmulatorOptions;
 pub use error::{DeviceFault, Error, TensorError};
+pub use half::{bf16, f16};
 pub use kernel::{GpuCode, Kernel, Launch, Launched, OwnedArg};
+#[cfg(feature = "jit")]
 pub use kiln_compiler as compiler;
 pub use kiln_emulator as emulator;
 pub use kiln_ir::ScalarType;
 pub use kiln_ir::signature::{Config, HostValue, KernelSignature, Number};
+#[cfg(feature = "jit")]
+pub use kiln_macros::{include_kernels, kernels};
 pub use program::{Program, ProgramOptions};
+pub use report::Report;
 pub use stream::{Event, Graph, Stream};
 pub use tensor::{AnyTensor, Ellipsis, NewAxis, Tensor};
 pub use timing::{Times, Timing};
@@ -60,3 +74,12 @@ pub use timing::{Times, Timing};
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/tutorial/tensors.md")]
 mod book {}
+
+/// The kernels that `kiln-build` compiled in this package's build script: `include_bundle!("softmax")` for the bundle of that name. Expands to the functions that
+/// `include_kernels!` makes of the kernels' file.
+#[macro_export]
+macro_rules! include_bundle {
+    ($name:literal) => {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/", $name, ".rs"));
+    };
+}

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kiln_compiler::Report;
 use kiln_ir::signature::{Bound, KernelSignature, Number, ParamKind, TypeRef, facts};
 use kiln_ir::{Elem, ScalarType};
 use smallvec::SmallVec;
@@ -11,6 +10,7 @@ use crate::args::Arg;
 use crate::compiled::CompiledKernel;
 use crate::cuda::module::CudaKernel;
 use crate::error::{Error, TensorError};
+use crate::report::Report;
 use crate::storage::Storage;
 use crate::tuned::Choice;
 

@@ -5,13 +5,14 @@
 //! [`verify::CheckedModule`] through the verifier, and code generation accepts only that.
 //!
 //! This crate knows no syntax, no LLVM and no GPU driver. `signature` describes how a kernel is launched, `abi` how host code is called,
-//! `artifact` what compiled kernels are.
+//! `artifact` what compiled kernels are, `bundle` those that are compiled ahead of time.
 
 #![deny(missing_docs)]
 
 pub mod abi;
 pub mod artifact;
 pub mod builder;
+pub mod bundle;
 pub mod entity;
 pub mod float8;
 pub mod func;

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
-use kiln_compiler::GpuTarget;
+use kiln_ir::artifact::GpuTarget;
 
 use super::driver::{Api, Handle, SUCCESS};
 use super::error::GpuError;

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_void};
 use std::time::{Duration, Instant};
 
 use cudarc::driver::sys::{CUfunction_attribute as FunctionAttribute, CUjit_option as Jit};
-use kiln_compiler::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
+use kiln_ir::artifact::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
 
 use super::driver::{Handle, SUCCESS};
 use super::error::GpuError;

@@ -1,0 +1,7 @@
+kiln::kernels! {
+    kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 64)] {
+        y[0..+64] = sum(x[0..+64], axis = 1);
+    }
+}
+
+fn main() {}

@@ -1,0 +1,3 @@
+kiln::include_kernels!("nowhere.kiln");
+
+fn main() {}

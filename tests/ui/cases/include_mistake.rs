@@ -1,0 +1,3 @@
+kiln::include_kernels!("mistake.kiln");
+
+fn main() {}

@@ -1,0 +1,3 @@
+kiln::include_kernels!("a.kiln", "b.kiln");
+
+fn main() {}

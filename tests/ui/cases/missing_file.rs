@@ -1,0 +1,8 @@
+kiln::kernels! {
+    use helpers::gelu;
+    kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 64)] {
+        y[0] = gelu(x[0]);
+    }
+}
+
+fn main() {}

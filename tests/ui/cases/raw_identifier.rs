@@ -1,0 +1,5 @@
+kiln::kernels! {
+    const r#type: i32 = 1;
+}
+
+fn main() {}

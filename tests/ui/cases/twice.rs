@@ -1,0 +1,9 @@
+kiln::kernels! {
+    kernel fill(x: mut tensor<f32, [N]>) grid [cdiv(N, 64)] {
+        x[program_id(0) * 64..+64] = 1.0;
+    }
+}
+
+fn fill() {}
+
+fn main() {}

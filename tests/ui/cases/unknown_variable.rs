@@ -1,0 +1,8 @@
+kiln::kernels! {
+    kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, 64)] {
+        let row = x[0..+64];
+        y[0..+64] = raw * 2.0;
+    }
+}
+
+fn main() {}
