@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -69,7 +70,7 @@ pub fn last_error() -> *const c_char {
 pub unsafe fn launch(kernel: &'static StaticKernel, args: &[CArg], settings: &[Setting]) -> i32 {
     // A panic must not unwind into C.
     // SAFETY: the caller's promise.
-    let result = std::panic::catch_unwind(|| unsafe { try_launch(kernel, args, settings) });
+    let result = catch_unwind(AssertUnwindSafe(|| unsafe { try_launch(kernel, args, settings) }));
     let error = match result {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),

@@ -1,6 +1,6 @@
 //! Tensor maps in the emulator's form, from the description that the compiler leaves and a launch's addresses, extents and strides.
 
-use kiln_compiler::{PtxParam, TensorMap};
+use kiln_ir::artifact::{PtxParam, TensorMap};
 use kiln_emulator::{ElementType, Swizzle};
 use kiln_ir::ScalarType;
 

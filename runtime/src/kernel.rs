@@ -25,7 +25,7 @@ use crate::emulated::Ran;
 use crate::error::{Error, TensorError};
 use crate::plan::{Holds, LaunchKey, Plan};
 use crate::program::Program;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::tensor::AnyTensor;
 use crate::tuned::{self, Choice, Key, Subject, Tuning};
 
@@ -419,13 +419,8 @@ impl<'a> Launch<'a> {
             Kind::Emulator(_) => compiled.emulated().map(|_| None)?,
             Kind::Cpu(_) | Kind::Checked(_) => None,
         };
-        let mut warnings = compiled.warnings.clone();
-        if let Some(noted) = kernel.program.note_constants(&kernel.signature, &bound.spec.consts) {
-            match &mut warnings {
-                Some(warnings) => warnings.diagnostics.extend(noted.diagnostics),
-                None => warnings = Some(noted),
-            }
-        }
+        let noted = kernel.program.note_constants(&kernel.signature, &bound.spec.consts);
+        let warnings = report::both(compiled.warnings.clone(), noted);
         let mut plan = Plan::new(&kernel.signature, bound, compiled)?;
         plan.warnings = warnings;
         plan.cuda = cuda;

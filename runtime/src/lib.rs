@@ -69,11 +69,16 @@ pub use report::Report;
 pub use stream::{Event, Graph, Stream};
 pub use tensor::{AnyTensor, Ellipsis, NewAxis, Tensor};
 pub use timing::{Times, Timing};
+pub use typed::LaunchTarget;
 
-/// The book's page on tensors, whose code is run by `cargo test --doc`.
+/// Chapters of the book whose code is run by `cargo test --doc`.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/tutorial/tensors.md")]
-mod book {}
+mod book {
+    #[doc = include_str!("../../docs/tutorial/rust.md")]
+    mod rust {}
+    #[doc = include_str!("../../docs/tutorial/tensors.md")]
+    mod tensors {}
+}
 
 /// The kernels that `kiln-build` compiled in this package's build script: `include_bundle!("softmax")` for the bundle of that name. Expands to the functions that
 /// `include_kernels!` makes of the kernels' file.

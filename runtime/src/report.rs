@@ -45,3 +45,21 @@ pub(crate) fn of_many_values(kernel: &KernelSignature, name: &str, values: &BTre
 pub(crate) fn of_many_values(_: &KernelSignature, _: &str, _: &BTreeSet<i64>, _: &Program) -> Option<Report> {
     None
 }
+
+/// Two reports as one.
+#[cfg(feature = "jit")]
+pub(crate) fn both(first: Option<Report>, second: Option<Report>) -> Option<Report> {
+    match (first, second) {
+        (Some(mut first), Some(second)) => {
+            first.diagnostics.extend(second.diagnostics);
+            Some(first)
+        }
+        (first, second) => first.or(second),
+    }
+}
+
+/// Either: nothing warns without the compiler.
+#[cfg(not(feature = "jit"))]
+pub(crate) fn both(first: Option<Report>, second: Option<Report>) -> Option<Report> {
+    first.or(second)
+}

@@ -17,8 +17,9 @@ use crate::bundle::BundleCode;
 use crate::device::Device;
 use crate::element::Element;
 use crate::error::Error;
-use crate::kernel::{Kernel, Launched};
+use crate::kernel::{Kernel, Launch, Launched};
 use crate::program::{CodeSource, Program, ProgramOptions};
+use crate::stream::Stream;
 
 #[cfg(feature = "jit")]
 pub use crate::embedded::{Embedded, EmbeddedFiles};
@@ -147,6 +148,40 @@ impl Variants {
     }
 }
 
+/// Where a kernel can be launched.
+pub trait LaunchTarget {
+    /// The device that runs it.
+    fn device(&self) -> &Device;
+
+    /// Runs a launch that was begun on that device.
+    ///
+    /// # Errors
+    /// As [`Launch::run`].
+    fn run(&self, launch: Launch<'_>) -> Result<Launched, Error>;
+}
+
+/// Launches on a device are done when they return.
+impl LaunchTarget for Device {
+    fn device(&self) -> &Device {
+        self
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Launched, Error> {
+        launch.run()
+    }
+}
+
+/// Launches in a stream are not waited for; see [`Launch::enqueue`].
+impl LaunchTarget for Stream {
+    fn device(&self) -> &Device {
+        Stream::device(self)
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Launched, Error> {
+        launch.enqueue(self)
+    }
+}
+
 /// The argument of a scalar parameter.
 pub fn number<'a, T: Element>(value: T) -> Arg<'a> {
     Arg::Number(value.number(), Some(T::TYPE))
@@ -206,7 +241,7 @@ impl<'a> TypedLaunch<'a> {
         self.overrides.schedule.push((number as u16, three, count as u8));
     }
 
-    fn finish<R>(self, end: impl FnOnce(crate::kernel::Launch<'_>) -> R, device: &Device) -> Result<R, Error> {
+    fn finish<R>(self, end: impl FnOnce(Launch<'_>) -> R, device: &Device) -> Result<R, Error> {
         // Arguments live longer than a kernel made for this launch does.
         fn shorter<'s, 'l: 's>(arg: &Option<Arg<'l>>) -> Option<Arg<'s>> {
             *arg
@@ -220,12 +255,12 @@ impl<'a> TypedLaunch<'a> {
         Ok(end(kernel.on(device).args(args)))
     }
 
-    /// Runs the kernel and waits until it is done.
+    /// Runs the kernel.
     ///
     /// # Errors
     /// As [`crate::Launch::run`].
-    pub fn run(self, device: &Device) -> Result<Launched, Error> {
-        self.finish(|launch| launch.run(), device)?
+    pub fn run(self, on: &impl LaunchTarget) -> Result<Launched, Error> {
+        self.finish(|launch| on.run(launch), on.device())?
     }
 
     /// Everything up to the run itself.

@@ -25,7 +25,7 @@ fn rustc(kiln: &Path, file: &str) -> Command {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/ui")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/ui").canonicalize().expect("the folder is there")
 }
 
 /// The `kiln` library that fits the others: builds with other features may have left theirs beside it.

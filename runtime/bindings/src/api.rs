@@ -243,7 +243,7 @@ pub fn kernel(signature: &KernelSignature, program: &Ident, names: &Names, span:
             static __KERNEL: ::kiln::typed::StaticKernel = ::kiln::typed::StaticKernel::new(#program, #kernel_name);
             let mut __launch = ::kiln::typed::TypedLaunch::new(&__KERNEL);
             #(#sets)*
-            #name::Launch::of(__launch)
+            #name::Launch::__of(__launch)
         }
 
         #[doc = #module_doc]
@@ -259,19 +259,19 @@ pub fn kernel(signature: &KernelSignature, program: &Ident, names: &Names, span:
 
             impl<'a #(, #generics: #bounds)*> Launch<'a #(, #generics)*> {
                 #[doc(hidden)]
-                pub fn of(launch: ::kiln::typed::TypedLaunch<'a>) -> Self {
+                pub fn __of(launch: ::kiln::typed::TypedLaunch<'a>) -> Self {
                     Launch { launch, types: ::core::marker::PhantomData }
                 }
                 #param_methods
                 #generic_methods
                 #schedule_methods
 
-                /// Runs the kernel and waits until it is done.
+                /// Runs the kernel on a device, and waits until it is done; or gives it to a stream, and does not wait.
                 ///
                 /// # Errors
                 /// Where the arguments do not fit the kernel, it does not compile, a tensor is in use elsewhere, or an assertion fails.
-                pub fn launch(self, device: &::kiln::Device) -> ::core::result::Result<::kiln::Launched, ::kiln::Error> {
-                    self.launch.run(device)
+                pub fn launch(self, on: &impl ::kiln::LaunchTarget) -> ::core::result::Result<::kiln::Launched, ::kiln::Error> {
+                    self.launch.run(on)
                 }
 
                 /// Everything up to the run itself: binds, checks and compiles.

@@ -75,7 +75,7 @@ fn param(signature: &KernelSignature, param: &ParamSig) -> (String, TokenStream,
             if is_required(param) {
                 (format!("{c} {name}"), rust, quote!(::kiln::capi::CArg::Number(::kiln::Number::from(#name))))
             } else {
-                let arg = quote!(match unsafe { #name.as_ref() } {
+                let arg = quote!(match #name.as_ref() {
                     Some(value) => ::kiln::capi::CArg::Number(::kiln::Number::from(*value)),
                     None => ::kiln::capi::CArg::Absent,
                 });
@@ -142,7 +142,7 @@ pub fn exports(signatures: &[&KernelSignature], bundle: &str) -> TokenStream {
             #[allow(non_snake_case, clippy::too_many_arguments)]
             pub unsafe extern "C" fn #name(#(#params),*) -> i32 {
                 static __KERNEL: ::kiln::typed::StaticKernel = ::kiln::typed::StaticKernel::new(#program, #kernel_name);
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller's promise: pointers are null or lead to what they are declared as.
                 unsafe { ::kiln::capi::launch(&__KERNEL, &[#(#args),*], &[#(#settings),*]) }
             }
         }

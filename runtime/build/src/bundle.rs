@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use kiln_compiler::CompileError;
 
 use crate::compile::{Compiled, compile};
-use crate::emit;
 use crate::specialize::Specialize;
 
 /// What can go wrong.
@@ -42,6 +41,7 @@ pub struct Bundle {
     pub(crate) targets: Vec<String>,
     pub(crate) specializations: Vec<Specialize>,
     pub(crate) c_api: bool,
+    pub(crate) only_specialized: bool,
 }
 
 impl Bundle {
@@ -49,7 +49,7 @@ impl Bundle {
     pub fn new(path: impl AsRef<Path>) -> Bundle {
         let path = path.as_ref().to_owned();
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Bundle { path, name, targets: vec![], specializations: vec![], c_api: false }
+        Bundle { path, name, targets: vec![], specializations: vec![], c_api: false, only_specialized: false }
     }
 
     /// Another name than the file's.
@@ -72,6 +72,13 @@ impl Bundle {
     #[must_use]
     pub fn specialize(mut self, kernel: &str, choose: impl FnOnce(Specialize) -> Specialize) -> Bundle {
         self.specializations.push(choose(Specialize::new(kernel)));
+        self
+    }
+
+    /// Leaves out kernels that nothing is said about.
+    #[must_use]
+    pub fn only_specialized(mut self) -> Bundle {
+        self.only_specialized = true;
         self
     }
 
@@ -116,7 +123,7 @@ impl Bundle {
                 env::consts::OS
             )));
         }
-        emit::write(&compiled, &out_dir)?;
+        compiled.write(&out_dir)?;
         for file in &compiled.files {
             println!("cargo::rerun-if-changed={}", file.display());
         }

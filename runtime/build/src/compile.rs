@@ -99,8 +99,9 @@ pub fn compile(bundle: &Bundle) -> Result<Compiled, Error> {
         return Err(CompileError::Refused(report).into());
     }
     // Kernels of files that are used belong to those files' bundles.
-    let signatures: Vec<KernelSignature> =
-        session.kernels().into_iter().filter(|signature| signature.loc.file == 0).cloned().collect();
+    let asked = |name: &str| !bundle.only_specialized || bundle.specializations.iter().any(|s| s.kernel == name);
+    let own = session.kernels().into_iter().filter(|signature| signature.loc.file == 0);
+    let signatures: Vec<KernelSignature> = own.filter(|signature| asked(&signature.name)).cloned().collect();
     let requests = requests(bundle, &signatures)?;
     let mut made = Made { session: &session, name: &bundle.name, entries: vec![], objects: vec![] };
     for reliance in [None, Some(Reliance::Dense), Some(Reliance::Nothing)] {

@@ -1,4 +1,4 @@
-//! Writing what was compiled.
+//! Writing what was self.
 
 use std::path::Path;
 
@@ -6,19 +6,24 @@ use crate::archive::archive;
 use crate::bundle::Error;
 use crate::compile::Compiled;
 
-/// Writes `NAME.rs`, `NAME.kilnbundle`, `libNAME_kernels.a` where there is machine code, and `NAME.h` where it was asked for.
-pub fn write(compiled: &Compiled, dir: &Path) -> Result<(), Error> {
-    let write = |name: String, bytes: &[u8]| {
-        let path = dir.join(name);
-        std::fs::write(&path, bytes).map_err(|e| Error::Write { path, message: e.to_string() })
-    };
-    write(format!("{}.rs", compiled.name), compiled.rust.as_bytes())?;
-    write(format!("{}.kilnbundle", compiled.name), &compiled.data)?;
-    if compiled.has_host_code() {
-        write(format!("lib{}.a", compiled.library()), &archive(&compiled.objects))?;
+impl Compiled {
+    /// Writes `NAME.rs`, `NAME.kilnbundle`, `libNAME_kernels.a` where there is machine code, and `NAME.h` where it was asked for.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<(), Error> {
+        let write = |name: String, bytes: &[u8]| {
+            let path = dir.join(name);
+            std::fs::write(&path, bytes).map_err(|e| Error::Write { path, message: e.to_string() })
+        };
+        write(format!("{}.rs", self.name), self.rust.as_bytes())?;
+        write(format!("{}.kilnbundle", self.name), &self.data)?;
+        if self.has_host_code() {
+            write(format!("lib{}.a", self.library()), &archive(&self.objects))?;
+        }
+        if let Some(header) = &self.header {
+            write(format!("{}.h", self.name), header.as_bytes())?;
+        }
+        Ok(())
     }
-    if let Some(header) = &compiled.header {
-        write(format!("{}.h", compiled.name), header.as_bytes())?;
-    }
-    Ok(())
 }

@@ -85,7 +85,7 @@ pub fn normal(path: &Path) -> PathBuf {
 
 /// What messages call a file: its path from the package, where it lies in it.
 pub fn display_name(path: &Path) -> String {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(|dir| normal(Path::new(&dir)));
     let inside = package.as_ref().and_then(|package| path.strip_prefix(package).ok());
     inside.unwrap_or(path).to_string_lossy().into_owned()
 }

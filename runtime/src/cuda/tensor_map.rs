@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use kiln_compiler::{MapShape, PtxParam, TensorMap};
+use kiln_ir::artifact::{MapShape, PtxParam, TensorMap};
 use kiln_ir::ScalarType;
 use kiln_ir::layout::Swizzle;
 

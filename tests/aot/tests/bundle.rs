@@ -28,7 +28,10 @@ fn check(device: &Device, rows: i64, columns: i64) {
     softmax(&x, &mut y).launch(device).unwrap();
     let inputs: Vec<f64> = (0..(rows * columns) as usize).map(|i| f64::from(value(i))).collect();
     for (i, (got, expected)) in y.read().unwrap().iter().zip(reference(&inputs, columns as usize)).enumerate() {
-        assert!((f64::from(*got) - expected).abs() <= 1e-6 * expected, "{rows} x {columns}, element {i}: {got} and not {expected}");
+        assert!(
+            (f64::from(*got) - expected).abs() <= 1e-6 * expected,
+            "{rows} x {columns}, element {i}: {got} and not {expected}"
+        );
     }
 }
 

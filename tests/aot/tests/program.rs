@@ -56,7 +56,9 @@ fn neither_llvm_nor_the_compiler_is_linked() {
     let tree = run(cargo().args(["tree", "--package", "kiln-aot-example", "--edges", "normal", "--prefix", "none"]));
     let tree = String::from_utf8(tree.stdout).unwrap();
     assert!(tree.contains("kiln-ir"), "{tree}");
-    for absent in ["llvm", "inkwell", "lalrpop", "kiln-compiler", "kiln-codegen", "kiln-sema", "kiln-syntax", "kiln-passes", "kiln-macros"] {
+    for absent in
+        ["llvm", "inkwell", "lalrpop", "kiln-compiler", "kiln-codegen", "kiln-sema", "kiln-syntax", "kiln-passes", "kiln-macros"]
+    {
         assert!(!tree.lines().any(|line| line.contains(absent)), "{absent} is in\n{tree}");
     }
     let program = std::fs::read(&built().program).unwrap();
@@ -166,4 +168,20 @@ fn functions_for_python() {
     let output = run(Command::new("python3").args(["-c", PYTHON_PROGRAM]).arg(&built().library).env("KILN_DEVICE", "cpu"));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("dimension `M` is 2 in `x` (axis 0), but 4 in `y` (axis 0)"), "{said}");
+}
+
+/// The book's chapter shows parts of this package's files, as they are.
+#[test]
+fn the_book_shows_this_package() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let chapter = std::fs::read_to_string(root.join("docs/tutorial/ahead-of-time.md")).unwrap();
+    let mut shown = 0;
+    for part in chapter.split("<!-- ").skip(1) {
+        let (file, rest) = part.split_once(" -->\n```").unwrap();
+        let block = rest.split_once('\n').unwrap().1.split_once("```").unwrap().0;
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(text.contains(block), "{file} has not\n{block}");
+        shown += 1;
+    }
+    assert_eq!(shown, 4);
 }
