@@ -33,7 +33,7 @@ kiln::kernels! {
         out[0] = sum(acc) as T::Acc;
     }
 
-    kernel doubled<T: float>(p: ptr<T>, q: mut ptr<T>, count: index) grid [cdiv(count, 64)] {
+    kernel doubled<T: float>(p: ptr<T>, q: mut ptr<T>, count: i64) grid [cdiv(count, 64)] {
         let i = program_id(0) * 64 + arange(0, 64);
         store(q + i, twice(load(p + i, mask = i < count) as f32) as T, mask = i < count);
     }
@@ -81,7 +81,7 @@ fn what_may_be_left_out_is_a_method() {
     assert_eq!(y.read().unwrap()[0], -3.0);
     affine(&x, &mut y).bias(&bias).factor(2.0).launch(&cpu()).unwrap();
     assert_eq!(y.read().unwrap()[0], 4.0);
-    affine(&x, &mut y).act("relu").b(16).launch(&cpu()).unwrap();
+    affine(&x, &mut y).act("std::activation::relu").b(16).launch(&cpu()).unwrap();
     assert_eq!(y.read().unwrap()[..5], [0.0, 0.0, 0.0, 0.0, 1.0]);
     let error = affine(&x, &mut y).act("nothing_such").launch(&cpu()).unwrap_err();
     assert!(error.to_string().contains("nothing_such"), "{error}");
