@@ -310,6 +310,7 @@ fn say_compiled(ui: &Ui, sig: &KernelSignature, prepared: &Launched, time: Durat
     let how = match compiled.origin {
         Origin::Compiled => "Compiled",
         Origin::Disk => "Loaded",
+        Origin::Bundle => "Bundled",
     };
     let stages: Vec<String> = compiled.stages.iter().map(|s| format!("{} {}", s.name, milliseconds(s.time))).collect();
     ui.status(how, &format!("kernel `{}` in {} ({})", sig.name, milliseconds(time), stages.join(", ")));

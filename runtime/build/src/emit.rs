@@ -1,4 +1,4 @@
-//! Writing what was self.
+//! Writing what was compiled.
 
 use std::path::Path;
 
