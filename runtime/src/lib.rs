@@ -62,7 +62,7 @@ pub use kiln_compiler as compiler;
 pub use kiln_emulator as emulator;
 pub use kiln_ir::ScalarType;
 pub use kiln_ir::signature::{Config, HostValue, KernelSignature, Number};
-#[cfg(feature = "jit")]
+#[cfg(feature = "macros")]
 pub use kiln_macros::{include_kernels, kernels};
 pub use program::{Program, ProgramOptions};
 pub use report::Report;

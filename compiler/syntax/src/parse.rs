@@ -15,11 +15,11 @@ use crate::tokens::{Token, Tokens};
 use context::{Context, Unexpected};
 use std::collections::HashSet;
 
+// Generated from `grammar.lalrpop`, which `tests/grammar.rs` keeps true.
+#[rustfmt::skip]
 #[allow(missing_docs, clippy::all, unused_imports, unused_parens, dead_code)]
-mod grammar {
-    lalrpop_util::lalrpop_mod!(generated, "/grammar.rs");
-    pub(super) use generated::FileParser;
-}
+#[path = "grammar.rs"]
+mod grammar;
 
 /// Syntax errors that are explained, a file: nobody reads more, and explaining one takes a look at the whole file.
 const MAX_ERRORS: usize = 100;

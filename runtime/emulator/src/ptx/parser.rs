@@ -6,10 +6,11 @@ use super::ast::{Item, Module};
 use super::token::{Token, int_value};
 use crate::error::Error;
 
+// Generated from `grammar.lalrpop`, which `tests/grammar.rs` keeps true.
+#[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, missing_docs, unused_imports, dead_code, mismatched_lifetime_syntaxes)]
-mod grammar {
-    include!(concat!(env!("OUT_DIR"), "/ptx/grammar.rs"));
-}
+#[path = "grammar.rs"]
+mod grammar;
 
 /// Deepest nesting of braces, brackets and parentheses that is accepted.
 const MAX_NESTING: usize = 200;
