@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use kiln::AnyTensor;
 use kiln_compiler::{Artifact, CompileOptions, Emit, GpuTarget, Report, Session, Stage, Target};
-use kiln_ir::signature::{ArgDesc, Assumptions, KernelSignature, LaunchOptions, Number, Specialization, TensorDesc};
+use kiln_ir::signature::{ArgDesc, Assumptions, KernelSignature, LaunchOptions, Specialization, TensorDesc};
 use kiln_ir::{Elem, ScalarType};
 
 use super::{bundle, select};
 use crate::data::files;
-use crate::data::spec::{ArgSpec, number, split};
+use crate::data::spec::ArgSpec;
 use crate::opts::{BuildOptions, EmitKind};
 use crate::tools;
 use crate::ui::Ui;
