@@ -1,4 +1,4 @@
-//! Bundles: programs whose kernels were compiled ahead of time, by `kiln-build`.
+//! Bundles: programs whose kernels were compiled ahead of time.
 
 use std::fmt::Write as _;
 

@@ -6,7 +6,6 @@
 #![deny(missing_docs)]
 
 mod api;
-pub mod c;
 mod docs;
 mod names;
 
