@@ -1,8 +1,8 @@
 //! Tensor maps in the emulator's form, from the description that the compiler leaves and a launch's addresses, extents and strides.
 
-use kiln_ir::artifact::{PtxParam, TensorMap};
 use kiln_emulator::{ElementType, Swizzle};
 use kiln_ir::ScalarType;
+use kiln_ir::artifact::{PtxParam, TensorMap};
 
 use crate::error::Error;
 

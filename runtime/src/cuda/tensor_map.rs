@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use kiln_ir::artifact::{MapShape, PtxParam, TensorMap};
 use kiln_ir::ScalarType;
+use kiln_ir::artifact::{MapShape, PtxParam, TensorMap};
 use kiln_ir::layout::Swizzle;
 
 use super::gpu::Gpu;
