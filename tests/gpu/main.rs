@@ -24,7 +24,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use kiln::Device;
 use kiln_tests::case::{Case, Settings};
@@ -114,8 +115,20 @@ fn one_of_each(table: &[Arc<Case>]) -> BTreeSet<usize> {
     sample::sample(table).into_iter().filter(|(name, _)| seen.insert(builtin(name))).map(|(_, case)| case).collect()
 }
 
+/// Whether the tables' time is up, of which `KILN_GPU_SECONDS` gives so much: a report of what ran is worth more than none.
+fn time_is_up() -> bool {
+    static BEGUN: LazyLock<(Instant, Option<f64>)> = LazyLock::new(|| {
+        let seconds = std::env::var("KILN_GPU_SECONDS").ok();
+        (Instant::now(), seconds.and_then(|text| text.parse().ok()))
+    });
+    BEGUN.1.is_some_and(|seconds| BEGUN.0.elapsed().as_secs_f64() > seconds)
+}
+
 /// Runs a case. Where an earlier one took the GPU away from this process, in a process of its own.
 fn check(trial: &str, case: &Case, kernel: &str, settings: &Settings, device: &Device) -> Result<(), Failed> {
+    if time_is_up() {
+        return Err("not run: the time is up (KILN_GPU_SECONDS)".into());
+    }
     match run::check_kernel_on(case, kernel, settings, std::slice::from_ref(device)) {
         Err(why) if why.contains("K1023") => support::alone(trial),
         Err(why) => Err(format!("{why}\n--- source\n{}", case.source).into()),
