@@ -166,6 +166,6 @@ fn warnings_of_the_compiler_are_shown_by_a_run() {
     let run =
         ["run", "w.kiln", "--arg", "x=arange(100):f32", "--arg", "row=3", "--arg", "ld=7", "--out", "y=y.npy", "--no-cache"];
     let ran = place.ok(&run);
-    assert!(ran.err.contains("warning[K2000]") && ran.err.contains("w.kiln:3"), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("warning[K2000]") && ran.err.contains("w.kiln:2:14"), "{}{}", ran.out, ran.err);
     assert_eq!(read_f32(&place.path("y.npy")), [21.0]);
 }

@@ -141,13 +141,14 @@ fn examples() -> Vec<Job> {
     let mut jobs = vec![];
     for file in files {
         let session = Session::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
         for sig in session.kernels() {
             for ty in [ScalarType::F32, ScalarType::F16] {
                 if ty == ScalarType::F16 && sig.type_params.is_empty() {
                     continue;
                 }
                 for target in TARGETS {
-                    let name = format!("{} {ty} {target}", sig.name);
+                    let name = format!("{stem} {} {ty} {target}", sig.name);
                     jobs.push(Job { name, file: file.clone(), kernel: sig.name.clone(), spec: usual(sig, ty), target });
                 }
             }
