@@ -36,6 +36,7 @@ mod spread;
 mod staged;
 mod target;
 mod text;
+mod value;
 mod wgmma;
 mod whole;
 mod words;
