@@ -47,7 +47,7 @@ use crate::CodegenError;
 use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::verify::{CheckedModule, verify};
 use kiln_ir::{Function, InstData, Module};
-use kiln_passes::gpu::{assign_layouts, narrow_accesses, warps};
+use kiln_passes::gpu::{assign_layouts, narrow_accesses, verify_async, warps};
 
 pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
 
@@ -156,6 +156,9 @@ fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32) ->
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         internal(format!("layout assignment broke the module: {}", list.join("; ")))
     })?;
+    if cfg!(debug_assertions) {
+        verify_async(&checked.funcs[kernel]).map_err(|wrong| internal(format!("verify-async: {wrong}")))?;
+    }
     Ok((checked, stats, warps))
 }
 

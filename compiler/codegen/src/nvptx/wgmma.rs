@@ -185,7 +185,12 @@ impl Emitter<'_> {
                     let start = w.offset(base, thread, 1);
                     let address = w.cast("ptrtoint", start, Ty::I32);
                     let units = w.lshr(address, 4);
-                    let opaque = w.asm(&[Ty::I32], Asm::Pure, "mov.b32 $0, $1;", "=r,r", &[units])[0];
+                    // From lane 0, where threads differ: all of a warp have the same, and ptxas is to know it.
+                    let opaque = if thread.as_int().is_some() {
+                        w.asm(&[Ty::I32], Asm::Pure, "mov.b32 $0, $1;", "=r,r", &[units])[0]
+                    } else {
+                        w.asm(&[Ty::I32], Asm::Warp, "shfl.sync.idx.b32 $0, $1, 0, 31, -1;", "=r,r", &[units])[0]
+                    };
                     let wide = w.cast("zext", opaque, Ty::I64);
                     w.add(wide, Val::int(Ty::I64, form as i64))
                 });

@@ -1,5 +1,6 @@
 //! GPU code generation, from Tile IR text to what ptxas and nvdisasm make of the PTX.
 
+mod async_rules;
 mod attention;
 mod counting;
 mod executed;

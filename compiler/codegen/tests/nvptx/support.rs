@@ -72,3 +72,23 @@ pub fn assemble(artifact: &PtxArtifact) -> Option<Assembled> {
 pub fn count(text: &str, needle: &str) -> usize {
     text.lines().filter(|line| line.contains(needle)).count()
 }
+
+/// The instructions of the smallest loop with `count` lines that contain `needle`, a loop inside it (which waits) included.
+pub fn loop_with<'s>(sass: &'s str, needle: &str, count: usize) -> Vec<&'s str> {
+    let lines: Vec<&str> = sass.lines().map(str::trim).collect();
+    let label = |line: &str| line.strip_suffix(':').filter(|name| name.starts_with(".L_x_")).map(str::to_owned);
+    let mut best: Option<Vec<&str>> = None;
+    for (end, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("BRA")) {
+        let target = line.split("`(").nth(1).and_then(|rest| rest.split(')').next());
+        let Some(start) = lines[..end].iter().position(|line| label(line).as_deref() == target && target.is_some()) else {
+            continue;
+        };
+        let body: Vec<&str> =
+            lines[start..=end].iter().copied().filter(|line| line.starts_with("/*") && line.ends_with(';')).collect();
+        let fits = body.iter().filter(|line| line.contains(needle)).count() == count;
+        if fits && best.as_ref().is_none_or(|known| body.len() < known.len()) {
+            best = Some(body);
+        }
+    }
+    best.unwrap_or_else(|| panic!("no loop with {count} x {needle}:\n{sass}"))
+}

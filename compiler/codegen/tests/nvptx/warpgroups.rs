@@ -1,12 +1,16 @@
 //! Products of warpgroups (`wgmma`, sm_90a), run on the emulator with every sanitizer under adversarial completion, against the CPU; and what ptxas
 //! makes of them.
 
+use kiln_codegen::nvptx::{GpuTarget, lay_out};
 use kiln_emulator::Schedule;
+use kiln_ir::layout::dump;
+use kiln_ir::text::parse_module;
+use kiln_ir::verify::verify;
 
 use crate::attention::attention;
 use crate::executed::{on_emulator_as, on_host, tensor, values};
 use crate::products::{difference, input, looped, single};
-use crate::support::{assemble, count, ptx};
+use crate::support::{assemble, count, loop_with, ptx};
 
 /// Asynchronous copies and products complete at once, as late as waits allow, late with warps in random order, and at random.
 const SCHEDULES: [Schedule; 5] =
@@ -144,21 +148,50 @@ fn attention_agrees_with_the_cpu() {
     }
 }
 
-/// The fewest HGMMA there can be, and nothing of what `mma.sync` needs; ptxas neither spills nor serializes.
+/// The fewest HGMMA there can be, tensor copies and no others, and nothing of what `mma.sync` needs; ptxas neither spills nor serializes. In the
+/// consumers' loop, a step of 64 along k takes few other instructions, and no barrier of the block.
 #[test]
-fn instructions() {
-    for (tile, warps) in [([128, 128, 64], 4), ([128, 128, 64], 8), ([128, 256, 64], 8), ([256, 128, 64], 8)] {
-        let artifact = ptx(&looped(tile, "bf16", "f32", warps, 2, ("?%16", 16)), "sm_90a");
+fn instructions_of_a_matmul() {
+    // 32 others for 4 HGMMA; two blocks of rows a warpgroup, 8 HGMMA, take more (the goal for them is 40).
+    for (tile, warps, others) in [
+        ([128, 128, 64], 8, 32),
+        ([128, 256, 64], 8, 32),
+        ([128, 192, 64], 8, 32),
+        ([256, 128, 64], 8, 42),
+        ([128, 128, 64], 4, 42),
+    ] {
+        let artifact = ptx(&looped(tile, "bf16", "f32", warps, 3, ("?%16", 16)), "sm_90a");
         assert_eq!(artifact.layouts.conversions, 0, "{tile:?}");
         let Some(out) = assemble(&artifact) else { continue };
-        let products = tile[0] * tile[2] / (64 * 16) / (warps / 4);
-        assert_eq!(count(&out.sass, "HGMMA"), products as usize, "{tile:?}");
-        assert_eq!(count(&out.sass, "HMMA") + count(&out.sass, "LDSM"), 0, "{tile:?}");
+        let products = (tile[0] * tile[2] / (64 * 16) / (warps / 4)) as usize;
+        assert_eq!(count(&out.sass, "HGMMA"), products, "{tile:?}");
+        assert_eq!(count(&out.sass, "HMMA") + count(&out.sass, "LDSM") + count(&out.sass, "LDGSTS"), 0, "{tile:?}");
+        assert!(count(&out.sass, "UTMALDG") > 0, "{tile:?}");
+        let steady = loop_with(&out.sass, "HGMMA", products);
+        let list = steady.join("\n");
+        assert_eq!(count(&list, "BAR.SYNC") + count(&list, "R2UR"), 0, "{tile:?}\n{list}");
+        assert!(steady.len() - products <= others, "{tile:?}: {} others\n{list}", steady.len() - products);
     }
+}
+
+/// As for a product: every HGMMA of attention once, K, V and Q by tensor copies, P out of registers.
+#[test]
+fn instructions_of_attention() {
     for (tile, warps) in [([128, 64, 64], 8), ([128, 64, 128], 8), ([128, 128, 128], 8), ([64, 128, 128], 4)] {
         let artifact = ptx(&attention(tile, "bf16", warps, 2, false), "sm_90a");
         let Some(out) = assemble(&artifact) else { continue };
         assert_eq!(count(&out.sass, "HGMMA"), ((tile[1] + tile[2]) / 16) as usize, "{tile:?}");
-        assert_eq!(count(&out.sass, "HMMA") + count(&out.sass, "LDSM"), 0, "{tile:?}");
+        assert_eq!(count(&out.sass, "HMMA") + count(&out.sass, "LDSM") + count(&out.sass, "LDGSTS"), 0, "{tile:?}");
+        assert!(count(&out.sass, "UTMALDG") > 0, "{tile:?}");
     }
+}
+
+/// Both roles of a product, as `kiln build --emit layouts` shows them.
+#[test]
+fn roles() {
+    let target = GpuTarget::from_name("sm_90a").expect("a supported target");
+    let text = looped([128, 128, 64], "bf16", "f32", 8, 3, ("?%16", 16));
+    let module = verify(parse_module(&text).expect("test input")).expect("test input");
+    let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
+    insta::assert_snapshot!("layouts_roles_matmul", dump(&laid_out));
 }

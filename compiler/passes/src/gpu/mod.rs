@@ -14,6 +14,7 @@ mod stage;
 pub(crate) mod sub_tiles;
 mod tensor_cores;
 mod tma;
+mod verify_async;
 mod warpgroups;
 mod warps;
 
@@ -25,6 +26,7 @@ pub use kiln_ir::artifact::LayoutStats;
 pub use narrow::narrow_accesses;
 pub use tensor_cores::{MmaDot, MmaKind};
 pub use tma::{TensorBoxes, tensor_boxes};
+pub use verify_async::verify_async;
 pub use warps::warps;
 
 /// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.

@@ -61,6 +61,7 @@ struct Group {
     release: Inst,
     /// The block runs more than once.
     looped: bool,
+    /// How many at most; 1 where the block runs once.
     slots: u32,
     /// Of one slot.
     bytes: u32,
@@ -88,21 +89,21 @@ impl Plan {
             return None;
         }
         let mut groups: Vec<Group> = Vec::new();
-        collect(func, func.body, false, &staged, &facts, &mut groups);
+        collect(func, func.body, None, &staged, &facts, &mut groups);
         let of_load: FxHashMap<Inst, usize> =
             groups.iter().enumerate().flat_map(|(g, group)| group.loads.iter().map(move |&(load, _)| (load, g))).collect();
         let needed = producer::slice(func, &of_load)?;
-        let stages = func.schedule.stages.unwrap_or(STAGES);
-        let fitting = (1..=stages).rev().find(|&slots| {
-            let bytes: u32 = groups.iter().map(|g| g.bytes * if g.looped { slots } else { 1 }).sum();
+        let most = groups.iter().map(|g| g.slots).max().filter(|_| groups.iter().any(|g| g.looped))?;
+        let fitting = (1..=most).rev().find(|&slots| {
+            let bytes: u32 = groups.iter().map(|g| g.bytes * g.slots.min(slots)).sum();
             bytes <= shared_bytes
         })?;
         // One slot, where more were asked for, would have each role wait for the other all the time.
-        if !groups.iter().any(|g| g.looped) || fitting == 1 && stages > 1 {
+        if fitting == 1 && most > 1 {
             return None;
         }
-        for group in groups.iter_mut().filter(|g| g.looped) {
-            group.slots = fitting;
+        for group in &mut groups {
+            group.slots = group.slots.min(fitting);
         }
         Some(Plan { groups, of_load, needed })
     }
@@ -128,8 +129,8 @@ impl Plan {
     }
 }
 
-/// Groups the loads of a block, and of those in it, that the engine can do.
-fn collect(func: &Function, block: Block, looped: bool, staged: &Staged, facts: &Facts, groups: &mut Vec<Group>) {
+/// Groups the loads of a block, and of those in it, that the engine can do. `stages`: in a loop, the slots that it asks for.
+fn collect(func: &Function, block: Block, stages: Option<u32>, staged: &Staged, facts: &Facts, groups: &mut Vec<Group>) {
     let mut here: Vec<Group> = Vec::new();
     for &inst in &func.blocks[block].insts {
         let data = &func.insts[inst];
@@ -145,12 +146,21 @@ fn collect(func: &Function, block: Block, looped: bool, staged: &Staged, facts: 
                     group.loads.push((inst, layout));
                     group.bytes += bytes;
                 }
-                None => here.push(Group { loads: vec![(inst, layout)], block, release, looped, slots: 1, bytes }),
+                None => {
+                    // What a whole loop uses is not loaded often enough to be ahead of it.
+                    let ahead = stages.filter(|_| func.insts[release].blocks().is_empty());
+                    let (looped, slots) = (stages.is_some(), ahead.unwrap_or(1));
+                    here.push(Group { loads: vec![(inst, layout)], block, release, looped, slots, bytes });
+                }
             }
         }
-        let again = matches!(data, InstData::For { .. } | InstData::While { .. });
+        let inside = match data {
+            InstData::For { attrs, .. } => Some(attrs.stages.or(func.schedule.stages).unwrap_or(STAGES).max(1)),
+            InstData::While { .. } => Some(1),
+            _ => stages,
+        };
         for inner in data.blocks() {
-            collect(func, inner, looped || again, staged, facts, groups);
+            collect(func, inner, inside, staged, facts, groups);
         }
     }
     groups.append(&mut here);

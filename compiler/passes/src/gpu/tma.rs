@@ -125,3 +125,69 @@ fn rows_of_box(layout: &Layout, fast: usize, extent: [u32; 2], span: u32) -> u32
     let all = if spans_between { unit[slow] } else { extent[slow] };
     (1..=all.min(MOST)).rev().find(|&rows| all.is_multiple_of(rows)).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::layout::staged;
+    use kiln_ir::text::parse_module;
+    use kiln_ir::{Elem, ScalarType};
+
+    use super::*;
+
+    /// A load of the tile `[rows, columns]` from a tensor of rank 3.
+    fn load(rows: u32, columns: u32) -> (Function, Place) {
+        let text = format!(
+            "kernel @0 k(v0.a: tensor<bf16, 3> {{number 0, align 16, dims [?, ?, ?], strides [?%16, ?%16, =1]}}) grid 1 index 32 {{\n\
+             v1: index = const 0\n\
+             v2: tile<bf16, [{rows}, {columns}]> = load v0[v1..+{rows}, v1, v1..+{columns}]\n\
+             yield\n}}\n"
+        );
+        let module = parse_module(&text).expect("test input");
+        let func = module.funcs[module.kernel().expect("a kernel")].clone();
+        let mut place = None;
+        func.walk(|_, inst| {
+            if let InstData::Load { place: found, .. } = &func.insts[inst] {
+                place = Some(found.clone());
+            }
+        });
+        (func.clone(), place.expect("a load"))
+    }
+
+    /// Every element of every box lies where the layout of the slot says, and boxes have all elements once.
+    #[test]
+    fn boxes_lie_as_the_layout_says() {
+        for [rows, columns] in [[128, 64], [64, 256], [96, 128], [64, 80], [24, 128], [512, 32], [16, 48], [320, 64]] {
+            let (func, place) = load(rows, columns);
+            let layout = staged([rows, columns], 1, 2);
+            let ring = Type::tile(Elem::Scalar(ScalarType::BF16), &[rows, columns]).with_layout(Some(layout.clone().intern()));
+            let boxes = tensor_boxes(&func, &place, ring).unwrap_or_else(|| panic!("{rows} x {columns} is no box"));
+            assert_eq!(boxes.dims.as_slice(), [(2, 2), (0, 0), (1, 1)]);
+            assert!(mappable(&func, &Facts::of(&func), &place, &boxes));
+            let [span, depth, one] = boxes.tile[..] else { panic!("three dimensions") };
+            assert!(one == 1 && u32::from(depth) <= MOST && u32::from(span) * 2 == boxes.swizzle.span());
+            let mut elements = 0;
+            for (at, offset) in &boxes.boxes {
+                for row in 0..u32::from(depth) {
+                    for column in 0..u32::from(span) {
+                        let address = u64::from(2 * (offset + row * u32::from(span) + column));
+                        let found = layout.offset(&[at[0] + row, at[1] + column]).map(|o| u64::from(2 * o));
+                        assert_eq!(found, Some(boxes.swizzle.apply(address)), "{rows} x {columns}: {at:?} + {row}, {column}");
+                        elements += 1;
+                    }
+                }
+            }
+            assert_eq!(elements, rows * columns);
+        }
+    }
+
+    /// What a slot pads is no part of a box, and a narrow tile has no swizzle.
+    #[test]
+    fn padded_slots_are_left_to_threads() {
+        for ([rows, columns], room) in [([60, 64], [64, 64]), ([64, 60], [64, 64]), ([64, 8], [64, 8])] {
+            let (func, place) = load(rows, columns);
+            let layout = staged(room, 1, 2).intern();
+            let ring = Type::tile(Elem::Scalar(ScalarType::BF16), &[rows, columns]).with_layout(Some(layout));
+            assert_eq!(tensor_boxes(&func, &place, ring), None, "{rows} x {columns}");
+        }
+    }
+}

@@ -208,7 +208,7 @@ fn flying(func: &Function, plan: &Plan, inst: Inst) -> Option<(Inst, Inst, usize
     let wait = *here.iter().find(|&&i| matches!(func.insts[i], InstData::DotWait { arg: Some(arg), .. } if arg == sum))?;
     let done = func.result(wait);
     let carried = func.yielded(body).iter().position(|&v| v == done)?;
-    if func.blocks[body].params.get(carried + 1) != Some(&acc) || users(func, done) != 1 || users(func, acc) != 1 {
+    if func.blocks[body].params.get(carried + 1) != Some(&acc) || users(func, body, done) != 1 || users(func, body, acc) != 1 {
         return None;
     }
     let group = plan.groups.iter().position(|g| g.release == wait && g.block == body && g.slots >= 2)?;
@@ -238,10 +238,13 @@ fn from_slot(func: &Function, plan: &Plan, mut value: Value) -> bool {
     false
 }
 
-/// Number of uses of a value.
-fn users(func: &Function, value: Value) -> usize {
+/// Number of uses of a value of a block, in it.
+fn users(func: &Function, block: Block, value: Value) -> usize {
     let mut count = 0;
-    func.walk(|_, inst| func.insts[inst].visit_operands(|v| count += usize::from(v == value)));
+    for &inst in &func.blocks[block].insts {
+        func.insts[inst].visit_operands(|v| count += usize::from(v == value));
+        count += func.insts[inst].blocks().into_iter().map(|inner| users(func, inner, value)).sum::<usize>();
+    }
     count
 }
 

@@ -1,0 +1,442 @@
+//! `verify-async`: rings, barriers in memory and products under way, checked by playing them through.
+//!
+//! Each role is one thread of operations whose order depends on nothing but trip counts and conditions, and every operation either goes on or blocks:
+//! if one order of execution ends, all do. So the roles' loops are unrolled for a few sizes (none, one, fewer trips than slots, more), and the
+//! operations are played against each other. Reported are
+//!
+//! 1. roles that wait for each other for ever, or end with a slot announced and not filled;
+//! 2. a slot that is filled before it is free, read before it is full, or freed while a product under way reads it;
+//! 3. bytes that were announced and bytes that come, which differ;
+//! 4. a copy of a group (`cp.async`) into a slot that was read since the last barrier, a read of a slot whose group was not waited for;
+//! 5. a product's sum that is used, other than by the next product, before a wait has named it.
+
+use std::collections::VecDeque;
+
+use kiln_ir::ops::{BinaryOp, CmpOp};
+use kiln_ir::{Block, Const, Function, Inst, InstData, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// What sizes, program numbers and loaded numbers are taken to be, one run each.
+const SIZES: [i64; 6] = [0, 1, 64, 130, 600, 2000];
+/// Trips of a loop that are played: more than any ring has slots.
+const MOST_TRIPS: i64 = 20;
+
+type Slot = (Value, i64);
+
+/// One operation of a role, with numbers in place of values.
+#[derive(Clone, Debug)]
+enum Op {
+    Wait { barrier: Value, slot: i64, parity: i64 },
+    Expect { barrier: Value, slot: i64, bytes: u32 },
+    Copy { to: Slot, barrier: Value, bytes: u32 },
+    Arrive { barrier: Value, slot: i64 },
+    Read { from: Slot },
+    Start { reads: Vec<Slot> },
+    Finish { pending: usize },
+    Fill { to: Slot },
+    Commit,
+    WaitGroup { pending: usize },
+    Barrier,
+}
+
+/// Plays the asynchronous operations of a kernel.
+///
+/// # Errors
+/// What is wrong, as said above.
+pub fn verify_async(func: &Function) -> Result<(), String> {
+    let mut concerned = false;
+    func.walk(|_, inst| concerned |= matches!(func.insts[inst], InstData::RingNew { .. } | InstData::DotStart { .. }));
+    if !concerned {
+        return Ok(());
+    }
+    for size in SIZES {
+        let role = |producer: bool| -> Result<Vec<Op>, String> {
+            let mut trace = Trace {
+                func,
+                size,
+                producer,
+                numbers: FxHashMap::default(),
+                tiles: FxHashMap::default(),
+                flying: VecDeque::new(),
+                ops: vec![],
+            };
+            trace.block(func.body)?;
+            Ok(trace.ops)
+        };
+        let mut split = false;
+        func.walk(|_, inst| split |= matches!(func.insts[inst], InstData::IsProducer));
+        let producer = if split { role(true)? } else { vec![] };
+        Game::new(&producer).play([&producer, &role(false)?]).map_err(|wrong| format!("{wrong} (sizes of {size})"))?;
+    }
+    Ok(())
+}
+
+/// What is known of a tile.
+#[derive(Clone, Copy, Default, Debug)]
+struct Tile {
+    slot: Option<Slot>,
+    /// The product that it is the sum of, while that is under way.
+    product: Option<Inst>,
+}
+
+/// The operations of a role in their order.
+struct Trace<'f> {
+    func: &'f Function,
+    size: i64,
+    producer: bool,
+    numbers: FxHashMap<Value, i64>,
+    tiles: FxHashMap<Value, Tile>,
+    /// Products under way, oldest first, and the values that hold their sums.
+    flying: VecDeque<Inst>,
+    ops: Vec<Op>,
+}
+
+impl Trace<'_> {
+    fn number(&self, value: Value) -> i64 {
+        self.numbers.get(&value).copied().unwrap_or(self.size)
+    }
+
+    fn block(&mut self, block: Block) -> Result<(), String> {
+        for &inst in &self.func.blocks[block].insts {
+            self.inst(inst)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, to: &[Value], from: &[Value]) {
+        let all: Vec<(Option<i64>, Tile)> =
+            from.iter().map(|v| (self.numbers.get(v).copied(), self.tiles.get(v).copied().unwrap_or_default())).collect();
+        for (&value, (number, tile)) in to.iter().zip(all) {
+            match number {
+                Some(number) => _ = self.numbers.insert(value, number),
+                None => _ = self.numbers.remove(&value),
+            }
+            self.tiles.insert(value, tile);
+        }
+    }
+
+    fn inst(&mut self, inst: Inst) -> Result<(), String> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        if !matches!(data, InstData::DotWait { .. } | InstData::Yield { .. } | InstData::For { .. }) {
+            self.untouched(data)?;
+        }
+        let results = func.results_of(inst);
+        match data {
+            InstData::For { lo, hi, step, rev, init, body, .. } => {
+                let (lo, hi, step) = (self.number(*lo), self.number(*hi), self.number(*step));
+                let trips = if hi > lo && step > 0 { (hi - lo - 1) / step + 1 } else { 0 };
+                let params = &func.blocks[*body].params;
+                self.assign(&params[1..], init);
+                for trip in 0..trips.min(MOST_TRIPS) {
+                    self.numbers.insert(params[0], if *rev { lo + step * (trips - 1 - trip) } else { lo + step * trip });
+                    self.block(*body)?;
+                    self.assign(&params[1..], func.yielded(*body));
+                }
+                let carried: Vec<Value> = params[1..].to_vec();
+                self.assign(results, &carried);
+            }
+            InstData::While { init, cond, body } => {
+                self.assign(&func.blocks[*cond].params, init);
+                for _ in 0..2 {
+                    self.block(*cond)?;
+                    self.assign(&func.blocks[*body].params, &func.yielded(*cond)[1..]);
+                    self.block(*body)?;
+                    self.assign(&func.blocks[*cond].params, func.yielded(*body));
+                }
+                self.block(*cond)?;
+                self.assign(results, &func.yielded(*cond)[1..]);
+            }
+            InstData::If { cond, then, otherwise } => {
+                let role = matches!(func.def_data(*cond), Some(InstData::IsProducer));
+                let taken = if role { self.producer } else { self.number(*cond) != 0 };
+                let side = if taken { *then } else { *otherwise };
+                self.block(side)?;
+                self.assign(results, func.yielded(side));
+            }
+            InstData::Permute { arg, .. } => self.assign(results, &[*arg]),
+            InstData::RingRead { ring, slot } => {
+                let from = (*ring, self.number(*slot));
+                self.tiles.insert(results[0], Tile { slot: Some(from), product: None });
+                self.ops.push(Op::Read { from });
+            }
+            InstData::RingFill { ring, slot, enable, .. } => {
+                if enable.is_none_or(|v| self.number(v) != 0) {
+                    self.ops.push(Op::Fill { to: (*ring, self.number(*slot)) });
+                }
+            }
+            InstData::RingCommit => self.ops.push(Op::Commit),
+            InstData::RingWait { pending } => self.ops.push(Op::WaitGroup { pending: *pending as usize }),
+            InstData::RingAcquire { .. } => self.ops.push(Op::Barrier),
+            InstData::BarrierWait { barrier, slot, phase } => {
+                self.ops.push(Op::Wait { barrier: *barrier, slot: self.number(*slot), parity: self.number(*phase) });
+            }
+            InstData::BarrierExpect { barrier, slot, bytes } => {
+                self.ops.push(Op::Expect { barrier: *barrier, slot: self.number(*slot), bytes: *bytes });
+            }
+            InstData::BarrierArrive { barrier, slot, enable } => {
+                if enable.is_none_or(|v| self.number(v) != 0) {
+                    self.ops.push(Op::Arrive { barrier: *barrier, slot: self.number(*slot) });
+                }
+            }
+            InstData::TmaFill { ring, slot, barrier, .. } => {
+                let ty = func.ty(*ring);
+                let bytes = ty.layout().map_or(0, |l| l.layout().offsets()) * ty.elem().bytes();
+                self.ops.push(Op::Copy { to: (*ring, self.number(*slot)), barrier: *barrier, bytes });
+            }
+            InstData::DotStart { a, b, .. } => {
+                let reads = [a, b].into_iter().filter_map(|v| self.tiles.get(v)?.slot).collect();
+                self.ops.push(Op::Start { reads });
+                self.flying.push_back(inst);
+                self.tiles.insert(results[0], Tile { slot: None, product: Some(inst) });
+            }
+            InstData::DotWait { arg, pending } => {
+                while self.flying.len() > *pending as usize {
+                    self.flying.pop_front();
+                }
+                self.ops.push(Op::Finish { pending: *pending as usize });
+                if let Some(arg) = arg {
+                    let product = self.tiles.get(arg).and_then(|tile| tile.product);
+                    if product.is_some_and(|p| self.flying.contains(&p)) {
+                        return Err(format!("{arg} is taken for done while its product is under way"));
+                    }
+                    self.tiles.insert(results[0], Tile::default());
+                }
+            }
+            _ => self.scalar(data, results),
+        }
+        Ok(())
+    }
+
+    /// Nothing but the next product takes the sum of one that nobody has waited for.
+    fn untouched(&self, data: &InstData) -> Result<(), String> {
+        let adds_to = match data {
+            InstData::DotStart { acc, .. } => *acc,
+            _ => None,
+        };
+        let mut wrong = None;
+        data.visit_operands(|v| {
+            if Some(v) != adds_to && self.tiles.get(&v).is_some_and(|tile| tile.product.is_some()) {
+                wrong = Some(v);
+            }
+        });
+        wrong.map_or(Ok(()), |v| Err(format!("{v} is used and no wait has named it")))
+    }
+
+    fn scalar(&mut self, data: &InstData, results: &[Value]) {
+        let [result] = *results else { return };
+        if !self.func.ty(result).is_scalar() {
+            return;
+        }
+        let number = match *data {
+            InstData::Const { value: Const::Int(value) } => value,
+            InstData::Binary { op, a, b } => binary(op, self.number(a), self.number(b)).unwrap_or(self.size),
+            InstData::Cmp { op, a, b } => i64::from(compare(op, self.number(a), self.number(b))),
+            InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
+            InstData::Cast { arg } => self.number(arg),
+            InstData::ProgramId { .. } => self.size % 3,
+            InstData::NumPrograms { .. } | InstData::NumSms => 3,
+            _ => self.size,
+        };
+        self.numbers.insert(result, number);
+    }
+}
+
+fn binary(op: BinaryOp, a: i64, b: i64) -> Option<i64> {
+    Some(match op {
+        BinaryOp::Add => a.wrapping_add(b),
+        BinaryOp::Sub => a.wrapping_sub(b),
+        BinaryOp::Mul => a.wrapping_mul(b),
+        BinaryOp::Div if b == 0 => 0,
+        BinaryOp::Div => a.wrapping_div(b),
+        BinaryOp::Rem if b == 0 => a,
+        BinaryOp::Rem => a.wrapping_rem(b),
+        BinaryOp::Min => a.min(b),
+        BinaryOp::Max => a.max(b),
+        BinaryOp::And => a & b,
+        BinaryOp::Or => a | b,
+        BinaryOp::Xor => a ^ b,
+        _ => return None,
+    })
+}
+
+fn compare(op: CmpOp, a: i64, b: i64) -> bool {
+    match op {
+        CmpOp::Eq => a == b,
+        CmpOp::Ne => a != b,
+        CmpOp::Lt => a < b,
+        CmpOp::Le => a <= b,
+        CmpOp::Gt => a > b,
+        CmpOp::Ge => a >= b,
+    }
+}
+
+/// A barrier in memory.
+#[derive(Clone, Copy, Default, Debug)]
+struct Phase {
+    complete: i64,
+    arrived: bool,
+    announced: u32,
+    came: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Content {
+    #[default]
+    Free,
+    /// A copy that was not waited for.
+    Coming,
+    Full,
+}
+
+/// The state that roles share, and that of groups and products.
+struct Game {
+    barriers: FxHashMap<Slot, Phase>,
+    /// Rings whose slots an `empty` barrier frees, or copies into which complete a `full` one.
+    rings_of: FxHashMap<Value, Vec<Value>>,
+    contents: FxHashMap<Slot, Content>,
+    /// Read since the last barrier of the block.
+    read: FxHashSet<Slot>,
+    groups: VecDeque<Vec<Slot>>,
+    open: Vec<Slot>,
+    products: VecDeque<Vec<Slot>>,
+}
+
+impl Game {
+    fn new(producer: &[Op]) -> Game {
+        let mut rings_of: FxHashMap<Value, Vec<Value>> = FxHashMap::default();
+        let mut last = None;
+        for op in producer {
+            match op {
+                Op::Wait { barrier, .. } => last = Some(*barrier),
+                Op::Copy { to: (ring, _), barrier, .. } => {
+                    for of in last.into_iter().chain([*barrier]) {
+                        let rings = rings_of.entry(of).or_default();
+                        if !rings.contains(ring) {
+                            rings.push(*ring);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Game {
+            barriers: FxHashMap::default(),
+            rings_of,
+            contents: FxHashMap::default(),
+            read: FxHashSet::default(),
+            groups: VecDeque::new(),
+            open: vec![],
+            products: VecDeque::new(),
+        }
+    }
+
+    /// Plays both roles to their ends.
+    fn play(&mut self, roles: [&[Op]; 2]) -> Result<(), String> {
+        let mut at = [0; 2];
+        loop {
+            let before = at;
+            for (role, ops) in roles.iter().enumerate() {
+                while let Some(op) = ops.get(at[role]) {
+                    if !self.step(op)? {
+                        break;
+                    }
+                    at[role] += 1;
+                }
+            }
+            let ended = |role: usize| at[role] == roles[role].len();
+            if ended(0) && ended(1) {
+                break;
+            }
+            if at == before {
+                let stuck = (0..2).filter(|&role| !ended(role)).map(|role| format!("{:?}", roles[role][at[role]]));
+                return Err(format!("nothing goes on: {}", stuck.collect::<Vec<_>>().join(" and ")));
+            }
+        }
+        match self.barriers.iter().find(|(_, phase)| phase.announced != phase.came) {
+            Some((slot, _)) => Err(format!("slot {} is announced and never filled", slot.1)),
+            None => Ok(()),
+        }
+    }
+
+    /// One operation; false where it has to wait.
+    fn step(&mut self, op: &Op) -> Result<bool, String> {
+        match op {
+            Op::Wait { barrier, slot, parity } => {
+                let phase = self.barriers.entry((*barrier, *slot)).or_default();
+                let passes = phase.complete & 1 != *parity;
+                for &ring in self.rings_of.get(barrier).into_iter().flatten().filter(|_| passes) {
+                    let content = self.contents.entry((ring, *slot)).or_default();
+                    if *content == Content::Coming {
+                        *content = Content::Full;
+                    }
+                }
+                return Ok(passes);
+            }
+            Op::Expect { barrier, slot, bytes } => {
+                let phase = self.barriers.entry((*barrier, *slot)).or_default();
+                if phase.arrived {
+                    return Err(format!("slot {slot} is announced twice"));
+                }
+                (phase.arrived, phase.announced) = (true, *bytes);
+            }
+            Op::Copy { to, barrier, bytes } => {
+                if *self.contents.entry(*to).or_default() != Content::Free {
+                    return Err(format!("slot {} is filled before it is free", to.1));
+                }
+                self.contents.insert(*to, Content::Coming);
+                let phase = self.barriers.entry((*barrier, to.1)).or_default();
+                phase.came += bytes;
+                if phase.came > phase.announced {
+                    return Err(format!("slot {}: {} bytes are announced, {} come", to.1, phase.announced, phase.came));
+                }
+                if phase.arrived && phase.came == phase.announced {
+                    *phase = Phase { complete: phase.complete + 1, ..Phase::default() };
+                }
+            }
+            Op::Arrive { barrier, slot } => {
+                for &ring in self.rings_of.get(barrier).into_iter().flatten() {
+                    let own = (ring, *slot);
+                    if self.products.iter().flatten().any(|read| *read == own) {
+                        return Err(format!("slot {slot} is freed while a product reads it"));
+                    }
+                    if self.contents.insert(own, Content::Free) != Some(Content::Full) {
+                        return Err(format!("slot {slot} is freed and was not full"));
+                    }
+                }
+                // Every warp of the consumers arrives: together they complete the phase.
+                self.barriers.entry((*barrier, *slot)).or_default().complete += 1;
+            }
+            Op::Read { from } => {
+                if self.contents.get(from) != Some(&Content::Full) {
+                    return Err(format!("slot {} is read before it is full", from.1));
+                }
+                self.read.insert(*from);
+            }
+            Op::Start { reads } => self.products.push_back(reads.clone()),
+            Op::Finish { pending } => {
+                while self.products.len() > *pending {
+                    self.products.pop_front();
+                }
+            }
+            Op::Fill { to } => {
+                if self.read.contains(to) || self.products.iter().flatten().any(|read| read == to) {
+                    return Err(format!("slot {} is filled and was read since the last barrier", to.1));
+                }
+                self.contents.insert(*to, Content::Coming);
+                self.open.push(*to);
+            }
+            Op::Commit => self.groups.push_back(std::mem::take(&mut self.open)),
+            Op::WaitGroup { pending } => {
+                while self.groups.len() > *pending {
+                    for slot in self.groups.pop_front().unwrap_or_default() {
+                        self.contents.insert(slot, Content::Full);
+                    }
+                }
+                self.read.clear();
+            }
+            Op::Barrier => self.read.clear(),
+        }
+        Ok(true)
+    }
+}
