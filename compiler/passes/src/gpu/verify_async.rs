@@ -37,6 +37,8 @@ enum Op {
     Commit,
     WaitGroup { pending: usize },
     Barrier,
+    /// A ring begins, in a loop anew each trip.
+    New { ring: Value },
 }
 
 /// Plays the asynchronous operations of a kernel.
@@ -168,6 +170,7 @@ impl Trace<'_> {
             InstData::RingCommit => self.ops.push(Op::Commit),
             InstData::RingWait { pending } => self.ops.push(Op::WaitGroup { pending: *pending as usize }),
             InstData::RingAcquire { .. } => self.ops.push(Op::Barrier),
+            InstData::RingNew { .. } => self.ops.push(Op::New { ring: results[0] }),
             InstData::BarrierWait { barrier, slot, phase } => {
                 self.ops.push(Op::Wait { barrier: *barrier, slot: self.number(*slot), parity: self.number(*phase) });
             }
@@ -436,6 +439,8 @@ impl Game {
                 self.read.clear();
             }
             Op::Barrier => self.read.clear(),
+            // Before memory is used again code generation has every thread wait for its readers (`nvptx/scratch.rs`).
+            Op::New { ring } => self.read.retain(|slot| slot.0 != *ring),
         }
         Ok(true)
     }
