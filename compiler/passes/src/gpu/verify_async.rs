@@ -26,19 +26,46 @@ type Slot = (Value, i64);
 /// One operation of a role, with numbers in place of values.
 #[derive(Clone, Debug)]
 enum Op {
-    Wait { barrier: Value, slot: i64, parity: i64 },
-    Expect { barrier: Value, slot: i64, bytes: u32 },
-    Copy { to: Slot, barrier: Value, bytes: u32 },
-    Arrive { barrier: Value, slot: i64 },
-    Read { from: Slot },
-    Start { reads: Vec<Slot> },
-    Finish { pending: usize },
-    Fill { to: Slot },
+    Wait {
+        barrier: Value,
+        slot: i64,
+        parity: i64,
+    },
+    Expect {
+        barrier: Value,
+        slot: i64,
+        bytes: u32,
+    },
+    Copy {
+        to: Slot,
+        barrier: Value,
+        bytes: u32,
+    },
+    Arrive {
+        barrier: Value,
+        slot: i64,
+    },
+    Read {
+        from: Slot,
+    },
+    Start {
+        reads: Vec<Slot>,
+    },
+    Finish {
+        pending: usize,
+    },
+    Fill {
+        to: Slot,
+    },
     Commit,
-    WaitGroup { pending: usize },
+    WaitGroup {
+        pending: usize,
+    },
     Barrier,
     /// A ring begins, in a loop anew each trip.
-    New { ring: Value },
+    New {
+        ring: Value,
+    },
 }
 
 /// Plays the asynchronous operations of a kernel.
