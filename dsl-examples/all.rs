@@ -25,7 +25,10 @@ mod vector_add;
 
 use std::process::ExitCode;
 
-const EXAMPLES: &[(&str, fn() -> ExitCode)] = &[
+/// A name, and the example.
+type Example = (&'static str, fn() -> ExitCode);
+
+const EXAMPLES: &[Example] = &[
     ("attention", attention::main),
     ("cross_entropy", cross_entropy::main),
     ("dropout", dropout::main),

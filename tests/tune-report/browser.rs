@@ -149,7 +149,7 @@ fn agrees(document: &str, report: &Value) -> Result<(), String> {
 }
 
 fn report(browser: &Path, args: &[&str], source: &str) -> Result<Value, String> {
-    let place = Place::new();
+    let place = Place::make();
     place.write("k.kiln", source);
     place.write("peers.json", r#"[{"name": "another", "dims": {"N": 4096}, "seconds": 0.00002}]"#);
     place.kiln(&[&["tune", "k.kiln", "--json", "k.json", "--html", "k.html", "--peers", "peers.json"], args].concat())?;

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 pub struct Place(tempfile::TempDir);
 
 impl Place {
-    pub fn new() -> Place {
+    pub fn make() -> Place {
         Place(tempfile::tempdir().expect("a temporary directory"))
     }
 

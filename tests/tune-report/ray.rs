@@ -20,7 +20,7 @@ kernel k<const A: int = 1, const B: int = 4, const W: int = 1>(x: tensor<f32, [N
 ";
 
 pub fn survives(ray: &Path) -> Result<(), String> {
-    let place = Place::new();
+    let place = Place::make();
     place.write("k.kiln", SOURCE);
     let kernel = place.path("k.kiln");
     let driver = root().join("tune/ray/kiln_tune_ray.py");

@@ -11,10 +11,13 @@ use kiln_tune::objective::{Objective, launch};
 use kiln_tune::search::Strategy;
 use kiln_tune::sweep::{self, Event, Problem, Settings, Shard, Sweep};
 
+/// The time of a configuration, in seconds.
+type Formula = Box<dyn Fn(&BTreeMap<String, i64>) -> f64 + Send>;
+
 /// A clock that gives a configuration the time that a formula says, with noise, and counts what it is asked.
 struct MadeUp {
     device: Device,
-    time: Box<dyn Fn(&BTreeMap<String, i64>) -> f64 + Send>,
+    time: Formula,
     /// Runs by configuration.
     runs: BTreeMap<String, usize>,
     random: u64,

@@ -46,15 +46,15 @@ pub enum GpuError {
         /// `cuda:0`.
         device: String,
         /// The kernel.
-        kernel: String,
+        kernel: Box<str>,
         /// Name of the result.
         name: String,
         /// What the driver says of it.
         text: String,
         /// What can be done, on a line of its own, or nothing.
-        advice: String,
+        advice: Box<str>,
         /// What the assembler wrote, on lines of its own, or nothing.
-        log: String,
+        log: Box<str>,
     },
 }
 

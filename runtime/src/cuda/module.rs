@@ -261,7 +261,14 @@ fn refused(gpu: &Gpu, artifact: &PtxArtifact, code: u32, log: &str, ptxas: Optio
     if let Some(said) = ptxas {
         lines.push_str(&said.lines().map(|line| format!("\n  | {line}")).collect::<String>());
     }
-    GpuError::Code { device: gpu.name(), kernel: artifact.name.clone(), name, text, advice, log: lines }
+    GpuError::Code {
+        device: gpu.name(),
+        kernel: artifact.name.as_str().into(),
+        name,
+        text,
+        advice: advice.into(),
+        log: lines.into(),
+    }
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::reversed_empty_ranges, reason = "ends count from the back, and what is empty is refused")]
     fn parts_are_those_of_ndarray() {
         let x = Tensor::from_fn(&[3, 4], |i| i as i32).unwrap();
         let of = |parts: &[Part]| x.view(parts).map(|v| (v.dims().to_vec(), v.to_vec().unwrap()));
@@ -204,6 +205,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::reversed_empty_ranges, reason = "ends count from the back, and what is empty is refused")]
     fn what_does_not_fit_is_refused() {
         let x = Tensor::from_fn(&[3, 4], |i| i as i32).unwrap();
         let message = |parts: &[Part]| x.view(parts).unwrap_err().to_string();

@@ -56,9 +56,8 @@ impl Live {
 
     fn enter(&mut self, config: &str, outcome: Option<&Outcome>) {
         self.best.retain(|(_, _, name)| name != config);
-        match outcome.and_then(Outcome::timing) {
-            Some(timing) => self.best.push((timing.high, timing.median, config.to_owned())),
-            None => {}
+        if let Some(timing) = outcome.and_then(Outcome::timing) {
+            self.best.push((timing.high, timing.median, config.to_owned()));
         }
         self.best.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
         for (row, (_, median, config)) in self.rows.iter().zip(&self.best) {

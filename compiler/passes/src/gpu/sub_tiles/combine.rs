@@ -71,10 +71,7 @@ fn region(b: &mut Builder<'_>, block: Block, first: &[Value], second: &[Value]) 
         let mut data = b.func.insts[inst].clone();
         // What comes from outside of the block is a scalar.
         for value in data.operands() {
-            if !map.contains_key(&value) {
-                let splat = b.broadcast(value, shape);
-                map.insert(value, splat);
-            }
+            map.entry(value).or_insert_with(|| b.broadcast(value, shape));
         }
         data.visit_operands_mut(|v| *v = map[v]);
         if let InstData::Yield { args } = data {

@@ -69,7 +69,7 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
 /// Registers that tiles may take, of those a thread has.
 fn budget(func: &Function, warps: u32) -> u64 {
     let there_are = (65536 / (32 * warps)).min(255).min(func.schedule.max_regs.unwrap_or(255));
-    u64::from(there_are).saturating_sub(56).min(128).max(16)
+    u64::from(there_are).saturating_sub(56).clamp(16, 128)
 }
 
 /// The rewrite of the first block whose tiles are beyond the budget and can be had in slices.
