@@ -7,10 +7,12 @@ use kiln_codegen::host::{self, HostObject, HostOptions};
 use kiln_codegen::nvptx::{self, PtxArtifact};
 use kiln_ir::SrcLoc;
 use kiln_ir::artifact::{Remark, Stage, Target};
+use kiln_ir::layout::dump;
 use kiln_ir::signature::Specialization;
 use kiln_ir::text::{PrintOptions, print_module};
 use kiln_ir::verify::CheckedModule;
-use kiln_passes::{PassError, PassOptions, optimize_with_report};
+use kiln_passes::pipeline::{self, lay_out_with_report, optimize_with_report};
+use kiln_passes::{PassError, PassOptions};
 use kiln_syntax::codes;
 use kiln_syntax::diagnostic::{Diagnostic, Diagnostics};
 
@@ -74,6 +76,16 @@ impl CompileOptions {
             time_passes: false,
         }
     }
+
+    /// Whether layouts are asked for beside those that code generation needs.
+    fn shows_layouts(&self) -> bool {
+        let named = |name: &String| name == "all" || is_layout_pass(name);
+        self.target != Target::Host && (self.emit.layouts || self.print_after.iter().chain(&self.stop_after).any(named))
+    }
+}
+
+fn is_layout_pass(name: &str) -> bool {
+    pipeline::LAYOUTS.iter().any(|pass| pass.name == name)
 }
 
 /// Code.
@@ -156,25 +168,25 @@ impl Session {
             reproducer_dir: Some(self.reproducer_dir.clone()),
             ..PassOptions::default()
         };
-        let target = match &options.target {
-            Target::Host => kiln_passes::Target::Host,
-            Target::Gpu(gpu) => kiln_passes::Target::Gpu { sm: gpu.sm },
-        };
-        let (module, report) = self.guard("running passes", || optimize_with_report(module, target, &pass_options))?;
+        let (module, report) = self.guard("running passes", || optimize_with_report(module, options.target, &pass_options))?;
         dumps.extend(report.dumps);
         let module = module.map_err(|error| self.pass_error(error))?;
         stages.push(Stage { name: "passes".into(), time: start.elapsed() });
         stages.extend(report.timings.iter().map(|(name, time)| Stage { name: format!("pass:{name}"), time: *time }));
 
-        let tile_ir = options.emit.tile_ir.then(|| print_module(&module, PrintOptions::default()));
-        let layouts = match &options.target {
-            Target::Gpu(gpu) if options.emit.layouts => {
-                let laid_out =
-                    self.guard("assigning layouts", || nvptx::lay_out(&module, *gpu))?.map_err(|e| self.codegen_error(e))?;
-                Some(kiln_ir::layout::dump(&laid_out.0))
-            }
-            _ => None,
+        let laid_out = if options.shows_layouts() {
+            let (laid_out, report) = self
+                .guard("assigning layouts", || lay_out_with_report(module.clone().into_inner(), options.target, &pass_options))?;
+            dumps.extend(report.dumps);
+            Some(laid_out.map_err(|error| self.pass_error(error))?)
+        } else {
+            None
         };
+        let layouts = laid_out.as_ref().filter(|_| options.emit.layouts).map(|m| dump(m));
+        let tile_ir = options.emit.tile_ir.then(|| match &laid_out {
+            Some(laid_out) if options.stop_after.as_deref().is_some_and(is_layout_pass) => dump(laid_out),
+            _ => print_module(&module, PrintOptions::default()),
+        });
         let artifact = if options.emit.no_code || options.stop_after.is_some() {
             Artifact::None
         } else {

@@ -185,10 +185,10 @@ fn lowered(module: &Module, target: Target) -> Result<CheckedModule, String> {
 /// Whether the kernel ran (the evaluator gives up on some: they prove nothing), or what is wrong.
 fn check(number: u64) -> Result<bool, String> {
     let module = verify(generate::module(&choices(number))).map_err(|(m, v)| format!("generated {v:#?}\n{m}"))?.into_inner();
-    let (target, sm) = [("sm_80", 80), ("sm_90a", 90)][number as usize % 2];
+    let target = ["sm_80", "sm_90a"][number as usize % 2];
     let schedule = [Schedule::Lazy, Schedule::Eager, Schedule::Random(number)][number as usize / 2 % 3];
     let host = lowered(&module, Target::Host)?;
-    let gpu = lowered(&module, Target::Gpu { sm })?;
+    let gpu = lowered(&module, Target::Gpu(GpuTarget::from_name(target).ok_or("no such target")?))?;
     let mut ran = false;
     for length in [generate::WIDTH, 32] {
         let mut memory = Memory::default();

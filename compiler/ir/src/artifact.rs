@@ -11,7 +11,7 @@ pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTim
 pub use tensor_map::{MAX_RANK, MapShape, TensorMap};
 
 /// What to compile for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
     /// The processor this runs on.
     Host,

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn everything_watched_gets_its_check() {
         let module = parse_module(KERNEL).unwrap_or_else(|e| panic!("{e}"));
-        let context = PassContext { target: Target::Host, fits_32_bit: false };
+        let context = PassContext::new(Target::Host, false);
         let options = PassOptions { verify_each: true, ..PassOptions::default() };
         let pass = crate::pipeline::find("checks").expect("there is such a pass");
         let (module, _) = run_passes(module, &[pass], &context, &options);

@@ -8,23 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use kiln_ir::layout::dump;
 use kiln_ir::text::{PrintOptions, print_module};
 use kiln_ir::verify::{CheckedModule, Violation, verify};
 use kiln_ir::{Function, Module, SrcLoc};
 
 use crate::reproducer;
 
-/// What the code is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// The host's processor.
-    Host,
-    /// An NVIDIA GPU of compute capability `sm / 10`.`sm % 10`.
-    Gpu {
-        /// 80, 86, 89, 90.
-        sm: u32,
-    },
-}
+pub use kiln_ir::artifact::Target;
 
 /// What passes may know besides the module.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +24,25 @@ pub struct PassContext {
     pub target: Target,
     /// `Specialization::fits_32_bit`: every element offset, dimension and grid extent of the launch fits in a signed 32-bit number.
     pub fits_32_bit: bool,
+    /// Bytes of shared memory that the rings of a kernel may take: all that a thread block of the target can have, or less where exchanges beside
+    /// them need some. 0 for the host.
+    pub ring_bytes: u32,
+}
+
+impl PassContext {
+    /// For a target; rings may take all of its shared memory.
+    pub fn new(target: Target, fits_32_bit: bool) -> PassContext {
+        let ring_bytes = match target {
+            Target::Host => 0,
+            Target::Gpu(gpu) => gpu.shared_bytes(),
+        };
+        PassContext { target, fits_32_bit, ring_bytes }
+    }
+
+    /// Whether warpgroups multiply and tensors are copied in boxes: sm_90a.
+    pub(crate) fn has_warpgroups(&self) -> bool {
+        matches!(self.target, Target::Gpu(gpu) if gpu.has_warpgroups())
+    }
 }
 
 /// The program asks for something that the target cannot do.
@@ -118,6 +128,25 @@ impl Default for PassOptions {
     }
 }
 
+impl PassOptions {
+    /// The options as far as they are about these passes: names of others are left out.
+    pub(crate) fn about(&self, passes: &[Pass]) -> PassOptions {
+        let mut options = self.clone();
+        let known = |name: &String| name == "all" || passes.iter().any(|pass| pass.name == name);
+        options.print_after.retain(known);
+        options.stop_after = options.stop_after.filter(known);
+        options
+    }
+
+    /// The error of a name that is none of these passes.
+    pub(crate) fn unknown(&self, passes: &[Pass]) -> Option<PassError> {
+        let named = self.print_after.iter().filter(|name| *name != "all").chain(&self.stop_after);
+        let name = named.into_iter().find(|name| !passes.iter().any(|pass| pass.name == **name))?;
+        let known: Vec<&str> = passes.iter().map(|p| p.name).collect();
+        Some(PassError::UnknownPass(name.clone(), known.join(", ")))
+    }
+}
+
 /// What running the passes showed.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -177,11 +206,8 @@ fn run_into(
     options: &PassOptions,
     report: &mut Report,
 ) -> Result<CheckedModule, PassError> {
-    for name in options.print_after.iter().chain(&options.stop_after) {
-        if name != "all" && !passes.iter().any(|p| p.name == name) {
-            let known: Vec<&str> = passes.iter().map(|p| p.name).collect();
-            return Err(PassError::UnknownPass(name.clone(), known.join(", ")));
-        }
+    if let Some(error) = options.unknown(passes) {
+        return Err(error);
     }
     let last = match &options.stop_after {
         Some(name) => passes.iter().position(|p| p.name == name).map_or(passes.len(), |i| i + 1),
@@ -223,7 +249,7 @@ fn run_into(
             return Err(ice(input, passes, number, message, context, options, report));
         }
         if options.print_after.iter().any(|name| name == pass.name || name == "all") {
-            report.dumps.push((pass.name.into(), print_module(&module, PrintOptions::default())));
+            report.dumps.push((pass.name.into(), dump(&module)));
         }
     }
     verify(module).map_err(|(_, violations)| {
@@ -274,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    const CONTEXT: PassContext = PassContext { target: Target::Host, fits_32_bit: false };
+    const CONTEXT: PassContext = PassContext { target: Target::Host, fits_32_bit: false, ring_bytes: 0 };
 
     fn nothing(_: &mut Function, _: &PassContext) -> PassResult {
         Ok(())

@@ -4,9 +4,7 @@ use kiln_ir::Module;
 use kiln_ir::verify::CheckedModule;
 
 use crate::manager::{Pass, PassContext, PassError, PassOptions, Report, Target, run_passes};
-use crate::{
-    canonicalize, checks, cse, dce, dot_acc, gpu::sub_tiles, index_width, inline, licm, masks, scaled_dots, split_loops,
-};
+use crate::{canonicalize, checks, cse, dce, dot_acc, gpu, index_width, inline, licm, masks, scaled_dots, split_loops};
 
 /// Before anything that depends on a target.
 const COMMON: &[Pass] = &[
@@ -43,13 +41,25 @@ const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
 const SCALED_DOTS: Pass = Pass::function("scaled-dots", scaled_dots::run);
 const LICM: Pass = Pass::function("licm", licm::run);
 const INDEX_WIDTH: Pass = Pass::function("index-width", index_width::run);
-const SUB_TILES: Pass = Pass::function("sub-tiles", sub_tiles::run);
+const SUB_TILES: Pass = Pass::function("sub-tiles", gpu::sub_tiles::run);
+const WARPS: Pass = Pass::function("warps", gpu::warps::run);
+const WARPGROUPS: Pass = Pass::function("warpgroups", gpu::warpgroups::run);
+const ROLES: Pass = Pass::function("roles", gpu::roles::run);
+const STAGE: Pass = Pass::function("stage", gpu::stage::run);
+const PROPAGATE: Pass = Pass::function("propagate", gpu::propagate::run);
 
-/// What only a GPU needs, behind the common passes; layouts come after that, in code generation.
+/// What only a GPU needs, behind the common passes.
 const GPU: &[Pass] = &[
     // Once nothing else changes the tiles: they get what registers there are.
     SUB_TILES, // What slices load anew is no longer needed as a whole.
     DCE,
+];
+
+/// What gives the tiles of a GPU's kernel their layouts, behind all that. Code generation runs them: again with less memory for rings where the first time took too much.
+pub const LAYOUTS: &[Pass] = &[
+    WARPS, // Products that warpgroups run decide what their operands' memory looks like.
+    WARPGROUPS, // Loads for those that the TMA engine can do; the rest is staged by the threads that multiply.
+    ROLES, STAGE, PROPAGATE,
 ];
 
 /// The passes for a target, in order.
@@ -63,7 +73,7 @@ pub fn passes(target: Target) -> Vec<Pass> {
 /// Every pass, once, for filetests and reproducers.
 pub fn all() -> Vec<Pass> {
     let mut list: Vec<Pass> = vec![CHECKS];
-    for pass in passes(Target::Host).into_iter().chain(passes(Target::Gpu { sm: 90 })) {
+    for pass in [COMMON, GPU, LAYOUTS].concat() {
         if !list.iter().any(|p| p.name == pass.name) {
             list.push(pass);
         }
@@ -84,13 +94,24 @@ pub fn optimize(module: Module, target: Target, options: &PassOptions) -> Result
     optimize_with_report(module, target, options).0
 }
 
-/// [`optimize`] with the times and dumps that the options ask for, also when it fails.
+/// [`optimize`] with the times and dumps that the options ask for, also when it fails. Options may name passes of [`LAYOUTS`], for
+/// [`lay_out_with_report`].
 pub fn optimize_with_report(module: Module, target: Target, options: &PassOptions) -> (Result<CheckedModule, PassError>, Report) {
-    let context = PassContext { target, fits_32_bit: options.fits_32_bit };
+    let context = PassContext::new(target, options.fits_32_bit);
     let mut list = passes(target);
     if options.checked {
         let at = list.iter().position(|pass| pass.name == INLINE.name).map_or(0, |inline| inline + 1);
         list.insert(at, CHECKS);
     }
-    run_passes(module, &list, &context, options)
+    let layouts = if target == Target::Host { &[] } else { LAYOUTS };
+    if let Some(error) = options.unknown(&[&list, layouts].concat()) {
+        return (Err(error), Report::default());
+    }
+    run_passes(module, &list, &context, &options.about(&list))
+}
+
+/// Runs [`LAYOUTS`] on what [`optimize`] made for a GPU, with the dumps that the options ask for. Options may name passes of [`optimize`].
+pub fn lay_out_with_report(module: Module, target: Target, options: &PassOptions) -> (Result<CheckedModule, PassError>, Report) {
+    let context = PassContext::new(target, options.fits_32_bit);
+    run_passes(module, LAYOUTS, &context, &options.about(LAYOUTS))
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_ir::Module;
+use kiln_ir::artifact::GpuTarget;
 use kiln_ir::text::{PrintOptions, parse_module, print_module};
 use kiln_ir::verify::CheckedModule;
 
@@ -23,7 +24,7 @@ pub(crate) fn write(
     let names: Vec<&str> = passes.iter().map(|p| p.name).collect();
     let target = match context.target {
         Target::Host => "host".to_owned(),
-        Target::Gpu { sm } => format!("sm_{sm}"),
+        Target::Gpu(gpu) => gpu.name(),
     };
     let mut text =
         format!("{TITLE}\n; target: {target}\n; fits_32_bit: {}\n; passes: {}\n", context.fits_32_bit, names.join(", "));
@@ -55,12 +56,9 @@ pub fn run_reproducer(text: &str) -> Result<CheckedModule, PassError> {
     };
     let target = match field("target")? {
         "host" => Target::Host,
-        other => {
-            let sm = other.strip_prefix("sm_").and_then(|n| n.parse().ok());
-            Target::Gpu { sm: sm.ok_or_else(|| bad("`target` is neither `host` nor `sm_NN`"))? }
-        }
+        other => Target::Gpu(GpuTarget::from_name(other).ok_or_else(|| bad("`target` is neither `host` nor a GPU's"))?),
     };
-    let context = PassContext { target, fits_32_bit: field("fits_32_bit")? == "true" };
+    let context = PassContext::new(target, field("fits_32_bit")? == "true");
     let passes = field("passes")?
         .split(", ")
         .map(|name| pipeline::find(name).ok_or_else(|| bad(&format!("there is no pass `{name}`"))))
@@ -77,7 +75,7 @@ mod tests {
     fn a_written_reproducer_runs_again() {
         let dir = tempfile::tempdir().unwrap();
         let module = parse_module("kernel @0 k() grid 1 index 64 {\n    v0: index = num_sms\n    yield\n}\n").unwrap();
-        let context = PassContext { target: Target::Gpu { sm: 90 }, fits_32_bit: true };
+        let context = PassContext::new(Target::Gpu(GpuTarget { sm: 90, arch_specific: false }), true);
         let options = PassOptions { reproducer_dir: Some(dir.path().into()), ..PassOptions::default() };
         let dce = pipeline::find("dce").unwrap();
         let path = write(&module, &[dce], &context, "two\nlines", &options).unwrap();

@@ -1,14 +1,18 @@
 //! Runs the passes named at the head of each `tests/filetests/*/*.ir` and compares the result with its snapshot.
 //!
-//! The head is comments: `; passes: a, b` (required), `; fits_32_bit`, `; gpu`, and any number of `; run: grid 4; x 8x16; n 5` (a value for each
+//! The head is comments: `; passes: a, b` (required), `; fits_32_bit`, `; gpu` (sm_90a) or `; gpu: sm_80`, and any number of `; run: grid 4; x 8x16; n 5` (a value for each
 //! parameter: extents of a tensor, or a number), each of which runs the program before and after in the reference evaluator and compares all
-//! memory. The verifier runs after every pass, and running the passes again must change nothing.
+//! memory. The verifier runs after every pass, and running the passes again must change nothing (but for those that give layouts).
 
+use kiln_ir::artifact::GpuTarget;
+use kiln_ir::layout::dump;
 use kiln_ir::text::parse_module;
 use kiln_ir::{Elem, Module, TypeData};
 use kiln_passes::manager::run_passes;
 use kiln_passes::{PassContext, PassOptions, Target, pipeline};
 use kiln_tests::oracle::{Arg, Lane, Launch, Memory};
+
+const SM_90A: GpuTarget = GpuTarget { sm: 90, arch_specific: true };
 
 /// The lines `; name: rest` (or `; name`) of a file's head.
 fn directives<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
@@ -69,8 +73,12 @@ fn filetests() {
             let text = std::fs::read_to_string(path).unwrap();
             let module = parse_module(&text).unwrap_or_else(|e| panic!("{}:{e}", path.display()));
             let fits_32_bit = !directives(&text, "fits_32_bit").is_empty();
-            let target = if directives(&text, "gpu").is_empty() { Target::Host } else { Target::Gpu { sm: 90 } };
-            let context = PassContext { target, fits_32_bit };
+            let target = match directives(&text, "gpu").first() {
+                None => Target::Host,
+                Some(&"") => Target::Gpu(SM_90A),
+                Some(name) => Target::Gpu(GpuTarget::from_name(name).unwrap_or_else(|| panic!("no target `{name}`"))),
+            };
+            let context = PassContext::new(target, fits_32_bit);
             let names = directives(&text, "passes");
             let passes: Vec<_> = match names[0] {
                 "all" => pipeline::passes(target),
@@ -81,6 +89,11 @@ fn filetests() {
                 let (before, now) = (evaluate(&module, directive), evaluate(&after, directive));
                 let differences = before.0.differences(&now.0);
                 assert!(differences.is_empty() && before.1 == now.1, "{}: {directive}: {differences:?}\n{after}", path.display());
+            }
+            if passes.iter().any(|pass| pipeline::LAYOUTS.iter().any(|layouts| layouts.name == pass.name)) {
+                // Tiles get layouts once, and are shown with them.
+                insta::assert_snapshot!(dump(&after));
+                return;
             }
             let again = run(after.clone(), &passes, &context);
             assert_eq!(again.to_string(), after.to_string(), "{}: not idempotent", path.display());

@@ -1,10 +1,13 @@
 //! Every kernel of the language's acceptance list through the whole pipeline of each target, with the verifier after every pass.
 
+use kiln_ir::artifact::GpuTarget;
 use kiln_passes::{PassOptions, Target, pipeline};
 use kiln_sema::{LoadedFile, ModuleLoader, Program};
 use kiln_syntax::render::{Color, render_all};
 use kiln_syntax::source::SourceMap;
 use kiln_tests::language_cases::{files, specializations};
+
+const SM_90A: GpuTarget = GpuTarget { sm: 90, arch_specific: true };
 
 /// The cases are files by themselves.
 struct NoFiles;
@@ -45,5 +48,5 @@ fn every_kernel_passes_for_the_host() {
 
 #[test]
 fn every_kernel_passes_for_a_gpu() {
-    every_kernel_passes(Target::Gpu { sm: 90 });
+    every_kernel_passes(Target::Gpu(SM_90A));
 }

@@ -1,6 +1,6 @@
 //! NVPTX: a kernel in Tile IR to PTX text.
 //!
-//! [`compile`] lays out the tiles (`kiln_passes::gpu`), writes the kernel for one thread as LLVM text (`emit` and the files it
+//! [`compile`] lays out the tiles (`kiln_passes::pipeline::LAYOUTS`), writes the kernel for one thread as LLVM text (`emit` and the files it
 //! dispatches to), and lets LLVM's NVPTX back end make PTX of it (`target`). What the target cannot do yet is an
 //! [`CodegenError::Unsupported`] with a code and a place; nothing reaches LLVM that it could fail on.
 
@@ -44,10 +44,13 @@ mod words;
 use std::time::Instant;
 
 use crate::CodegenError;
-use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
-use kiln_ir::verify::{CheckedModule, verify};
-use kiln_ir::{Function, InstData, Module};
-use kiln_passes::gpu::{assign_layouts, narrow_accesses, verify_async, warps};
+use error::{Result, SHARED_MEMORY, internal, refuse_kernel};
+use kiln_ir::artifact::Target;
+use kiln_ir::verify::CheckedModule;
+use kiln_ir::{InstData, Module};
+use kiln_passes::gpu::{layout_stats, narrow_accesses, verify_async};
+use kiln_passes::manager::run_passes;
+use kiln_passes::{PassContext, PassError, PassOptions, pipeline};
 
 pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
 
@@ -88,11 +91,12 @@ enum Attempt {
 
 fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32, timings: &mut PtxTimings) -> Result<Attempt> {
     let start = Instant::now();
-    let (laid_out, layouts, warps) = lay_out_within(module, target, rings)?;
+    let laid_out = lay_out_within(module, target, rings)?;
     timings.layouts += start.elapsed();
     let start = Instant::now();
     let kernel = only_kernel(&laid_out)?;
     let func = &laid_out.funcs[kernel];
+    let warps = func.schedule.warps.ok_or_else(|| internal("no pass decided on warps"))?;
     let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
     emitter.body()?;
     let shared_bytes = emitter.scratch.bytes();
@@ -126,7 +130,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         num_warps: all_warps,
         shared_bytes,
         needs_shared_opt_in: shared_bytes > STATIC_LIMIT,
-        layouts,
+        layouts: layout_stats(func),
         asserts,
         prints,
         llvm,
@@ -135,44 +139,29 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
     })))
 }
 
-/// The module with a layout on every tile, what that took, and the number of warps: `kiln build --emit layouts`. Its rings may take
-/// all the shared memory of the target.
+/// The module with a layout on every tile. Its rings may take all the shared memory of the target.
 ///
 /// # Errors
 /// A schedule the target cannot follow; an internal error where the passes break the module.
-pub fn lay_out(
-    module: &CheckedModule,
-    target: GpuTarget,
-) -> std::result::Result<(CheckedModule, LayoutStats, u32), CodegenError> {
+pub fn lay_out(module: &CheckedModule, target: GpuTarget) -> std::result::Result<CheckedModule, CodegenError> {
     lay_out_within(module, target, target.shared_bytes())
 }
 
-fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32) -> Result<(CheckedModule, LayoutStats, u32)> {
-    let mut module: Module = module.clone().into_inner();
-    let kernel = only_kernel(&module)?;
-    let warps = choose_warps(&module, &module.funcs[kernel])?;
-    let stats = assign_layouts(&mut module.funcs[kernel], warps, ring_bytes, target.has_warpgroups());
-    let checked = verify(module).map_err(|(_, violations)| {
-        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        internal(format!("layout assignment broke the module: {}", list.join("; ")))
+fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32) -> Result<CheckedModule> {
+    let context = PassContext { ring_bytes, ..PassContext::new(Target::Gpu(target), false) };
+    let laid_out = run_passes(module.clone().into_inner(), pipeline::LAYOUTS, &context, &PassOptions::default()).0;
+    let checked = laid_out.map_err(|error| match error {
+        PassError::Unsupported(failure) => refuse_kernel(module, failure.loc, failure.code, failure.message),
+        other => internal(other.to_string()),
     })?;
     if cfg!(debug_assertions) {
-        verify_async(&checked.funcs[kernel]).map_err(|wrong| internal(format!("verify-async: {wrong}")))?;
+        verify_async(&checked.funcs[only_kernel(&checked)?]).map_err(|wrong| internal(format!("verify-async: {wrong}")))?;
     }
-    Ok((checked, stats, warps))
+    Ok(checked)
 }
 
 fn only_kernel(module: &Module) -> Result<kiln_ir::FuncRef> {
     module.kernel().ok_or_else(|| internal("GPU code generation takes modules with one kernel"))
-}
-
-/// The number of warps, which the schedule may have to be refused for.
-fn choose_warps(module: &Module, func: &Function) -> Result<u32> {
-    warps(func).ok_or_else(|| {
-        let asked = func.schedule.warps.unwrap_or_default();
-        let message = format!("warps = {asked}: the GPU takes 1, 2, 4, 8, 16 or 32 warps");
-        refuse_kernel(module, func.loc, SCHEDULE, message)
-    })
 }
 
 /// The name of a kernel in PTX, which has ASCII letters, digits and underscores only.

@@ -93,7 +93,7 @@ fn check(choices: &[u32], passes: &[Pass]) -> Result<(), TestCaseError> {
         Ok(checked) => checked.into_inner(),
         Err((module, violations)) => return Err(TestCaseError::fail(format!("generated {violations:#?}\n{module}"))),
     };
-    let context = PassContext { target: Target::Host, fits_32_bit: true };
+    let context = PassContext::new(Target::Host, true);
     let lowered = run_passes(module.clone(), passes, &context, &PassOptions::default()).0;
     let lowered = lowered.map_err(|e| TestCaseError::fail(format!("{e}\n{module}")))?;
     for length in [generate::WIDTH, 32] {

@@ -13,7 +13,7 @@ use crate::products::looped;
 fn laid_out(text: &str, target: &str) -> Function {
     let module = verify(parse_module(text).expect("test input")).expect("test input");
     let target = GpuTarget::from_name(target).expect("a supported target");
-    let (module, ..) = lay_out(&module, target).expect("lays out");
+    let module = lay_out(&module, target).expect("lays out");
     let module = module.into_inner();
     let kernel = module.kernel().expect("a kernel");
     module.funcs[kernel].clone()

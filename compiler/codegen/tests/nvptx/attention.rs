@@ -176,7 +176,7 @@ fn layouts() {
         ("attention", attention([128, 64, 64], "f16", 4, 2, false)),
     ] {
         let module = verify(parse_module(&text).expect("test input")).expect("test input");
-        let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
+        let laid_out = lay_out(&module, target).expect("lays out");
         insta::assert_snapshot!(format!("layouts_{name}"), dump(&laid_out));
     }
 }

@@ -157,7 +157,7 @@ fn layouts() {
     for name in KERNELS {
         let module = verify(parse_module(&kernel(name)).expect("test input")).expect("test input");
         let target = GpuTarget::from_name("sm_80").expect("a supported target");
-        let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
+        let laid_out = lay_out(&module, target).expect("lays out");
         insta::assert_snapshot!(format!("layouts_{name}"), dump(&laid_out));
     }
 }

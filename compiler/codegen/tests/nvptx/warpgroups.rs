@@ -192,6 +192,6 @@ fn roles() {
     let target = GpuTarget::from_name("sm_90a").expect("a supported target");
     let text = looped([128, 128, 64], "bf16", "f32", 8, 3, ("?%16", 16));
     let module = verify(parse_module(&text).expect("test input")).expect("test input");
-    let (laid_out, _, _) = lay_out(&module, target).expect("lays out");
+    let laid_out = lay_out(&module, target).expect("lays out");
     insta::assert_snapshot!("layouts_roles_matmul", dump(&laid_out));
 }

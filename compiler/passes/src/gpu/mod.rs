@@ -1,46 +1,52 @@
-//! Passes that run only for the GPU: they give every tile a layout.
+//! Passes that run only for the GPU.
 //!
-//! [`assign_layouts`] is `warpgroups`, `roles`, `tensor-cores`, `stage`, `coalesce` and `propagate`: products get the fragments of their instruction; what
-//! they load goes through rings in shared memory; other memory operations get blocked layouts made for wide, coalesced accesses; everything else takes the layout of what it works on; what does not fit gets a `ConvertLayout`.
+//! [`sub_tiles`] makes loops of tiles that are larger than registers. The passes of `pipeline::LAYOUTS` then give every tile a layout: [`warps`], [`warpgroups`],
+//! [`roles`], [`stage`] and [`propagate`], which asks `tensor_cores` for the fragments of products and `coalesce` for blocked layouts of memory operations; everything
+//! else takes the layout of what it works on, and what does not fit gets a `ConvertLayout`.
 
 mod access;
 mod coalesce;
 mod facts;
 mod narrow;
-mod propagate;
-mod roles;
+pub(crate) mod propagate;
+pub(crate) mod roles;
 mod rules;
-mod stage;
+pub(crate) mod stage;
 pub(crate) mod sub_tiles;
 mod tensor_cores;
 mod tma;
 mod verify_async;
-mod warpgroups;
-mod warps;
+pub(crate) mod warpgroups;
+pub(crate) mod warps;
 
-use kiln_ir::Function;
+use kiln_ir::{Function, InstData};
 
 pub use access::{Access, access_of};
 pub use facts::{Facts, Lanes, ViewFacts};
 pub use kiln_ir::artifact::LayoutStats;
 pub use narrow::narrow_accesses;
+pub use propagate::layout_stats;
 pub use tensor_cores::{MmaDot, MmaKind};
 pub use tma::{TensorBoxes, tensor_boxes};
 pub use verify_async::verify_async;
 pub use warps::warps;
 
-/// Gives every tile of a kernel a layout over `warps` warps (a power of two). The kernel calls no functions any more.
+/// The warps of a kernel that the pass `warps` has been over.
 ///
-/// `shared_bytes` is the shared memory that rings may take. `warpgroups`: the target has the instructions of sm_90a.
-pub fn assign_layouts(func: &mut Function, warps: u32, shared_bytes: u32, warpgroups: bool) -> LayoutStats {
-    let mut taken = 0;
-    if warpgroups {
-        warpgroups::run(func, warps);
-        taken = roles::run(func, warps, shared_bytes).unwrap_or(0);
-    }
-    stage::run(func, warps, shared_bytes - taken);
-    let facts = Facts::of(func);
-    let dots = tensor_cores::choose(func, warps);
-    let coalesced = coalesce::layouts(func, &facts, warps);
-    propagate::run(func, &facts, coalesced, dots)
+/// # Panics
+/// Where it has not.
+fn warps_of(func: &Function) -> u32 {
+    func.schedule.warps.expect("`warps` comes before every pass that deals tiles to threads")
+}
+
+/// Bytes of shared memory that the rings of a kernel take.
+fn ring_bytes(func: &Function) -> u32 {
+    let mut bytes = 0;
+    func.walk(|_, inst| {
+        if let InstData::RingNew { slots } = func.insts[inst] {
+            let ty = func.ty(func.result(inst));
+            bytes += slots * ty.layout().map_or(0, |layout| layout.layout().offsets() * ty.elem().bytes());
+        }
+    });
+    bytes
 }

@@ -21,10 +21,12 @@ use smallvec::SmallVec;
 
 use super::LayoutStats;
 use super::access::access_of;
-use super::coalesce::Coalesced;
+use super::coalesce::{self, Coalesced};
 use super::facts::Facts;
 use super::rules::{Kind, OperandLayouts, dot_layout, is_spread, joined, kind, operand_layouts, scan_layout};
-use super::tensor_cores::MmaDot;
+use super::tensor_cores::{self, MmaDot};
+use super::warps_of;
+use crate::manager::{PassContext, PassResult};
 
 /// Cycles of the shared-memory pipe that one more memory instruction is worth.
 const INSTRUCTION_COST: u32 = 8;
@@ -32,16 +34,12 @@ const INSTRUCTION_COST: u32 = 8;
 const ADOPTED_INSTRUCTIONS: u32 = 8;
 
 /// Lays out every tile of `func`.
-pub(super) fn run(
-    func: &mut Function,
-    facts: &Facts,
-    coalesced: Coalesced,
-    dots: SecondaryMap<Inst, Option<MmaDot>>,
-) -> LayoutStats {
+pub(crate) fn run(func: &mut Function, _: &PassContext) -> PassResult {
+    let (facts, warps) = (Facts::of(func), warps_of(func));
     let mut pass = Propagate {
-        facts,
-        coalesced,
-        dots,
+        facts: &facts,
+        coalesced: coalesce::layouts(func, &facts, warps),
+        dots: tensor_cores::choose(func, warps),
         asked: FxHashMap::default(),
         natural: SecondaryMap::new(),
         soft: SecondaryMap::new(),
@@ -52,7 +50,7 @@ pub(super) fn run(
     pass.forward_block(func, func.body);
     pass.backward_block(func, func.body);
     pass.rewrite_block(func, func.body);
-    count(func)
+    Ok(())
 }
 
 struct Propagate<'a> {
@@ -606,7 +604,8 @@ fn reshaped(func: &Function, from: &Layout, arg: Value, result: Value) -> Option
     if exact { from.reshape(func.ty(result).shape()) } else { None }
 }
 
-fn count(func: &Function) -> LayoutStats {
+/// What conversions between layouts a laid out kernel has.
+pub fn layout_stats(func: &Function) -> LayoutStats {
     let mut stats = LayoutStats::default();
     func.walk(|_, inst| {
         if let InstData::ConvertLayout { arg } = func.insts[inst] {

@@ -36,18 +36,23 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::facts::Facts;
 use super::stage::{Staged, binary, compare, constant, slot_bytes, staged_loads};
 use super::tma::{mappable, tensor_boxes};
+use super::warps_of;
+use crate::manager::{PassContext, PassResult};
 
 /// Slots of a ring in a loop, where neither the loop nor the kernel says.
 const STAGES: u32 = 4;
 /// Most warps of consumers: one more warp has to fit into a block of 1024 threads.
 const MOST_WARPS: u32 = 28;
 
-/// Splits `func` into roles where that can be; rings take at most `shared_bytes`. The bytes they took; None where nothing changed.
-pub(super) fn run(func: &mut Function, warps: u32, shared_bytes: u32) -> Option<u32> {
-    let plan = Plan::of(func, warps, shared_bytes)?;
-    let bytes = plan.groups.iter().map(|group| group.slots * group.bytes).sum();
-    split(func, plan, warps);
-    Some(bytes)
+/// Splits `func` into roles where that can be.
+pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
+    let warps = warps_of(func);
+    if context.has_warpgroups()
+        && let Some(plan) = Plan::of(func, warps, context.ring_bytes)
+    {
+        split(func, plan, warps);
+    }
+    Ok(())
 }
 
 /// Loads that share a slot.

@@ -29,20 +29,25 @@ use super::access::access_of;
 use super::facts::Facts;
 use super::rules::{Kind, kind};
 use super::tensor_cores::{self, MmaDot};
+use super::{ring_bytes, warps_of};
 use crate::analysis::memory::{Writes, root};
 use crate::clone::Cloner;
+use crate::manager::{PassContext, PassResult};
 
 /// Slots of a ring in a loop, where neither the loop nor the kernel says.
 const STAGES: u32 = 3;
 
-/// Stages the loads of `func`; rings take at most `shared_bytes`.
-pub(super) fn run(func: &mut Function, warps: u32, shared_bytes: u32) {
+/// Stages the loads of `func` in what memory the rings of roles leave.
+pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
+    let warps = warps_of(func);
     let facts = Facts::of(func);
     let rings: FxHashMap<Inst, LayoutId> =
         staged_loads(func, &facts, warps).into_iter().map(|(load, (layout, _))| (load, layout)).collect();
     if !rings.is_empty() {
-        Stage { rings, budget: shared_bytes }.block(func, func.body, false);
+        let budget = context.ring_bytes.saturating_sub(ring_bytes(func));
+        Stage { rings, budget }.block(func, func.body, false);
     }
+    Ok(())
 }
 
 /// Loads that only feed products: the layout of a slot for each, and whether all of those are products of warpgroups.

@@ -17,9 +17,15 @@ use super::access::access_of;
 use super::facts::Facts;
 use super::rules::{Kind, kind};
 use super::tensor_cores::{MmaKind, groups, product};
+use super::warps_of;
+use crate::manager::{PassContext, PassResult};
 
-/// Makes products of `func` ones of warpgroups.
-pub(super) fn run(func: &mut Function, warps: u32) {
+/// Makes products of `func` ones of warpgroups, where the target has such.
+pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
+    if !context.has_warpgroups() {
+        return Ok(());
+    }
+    let warps = warps_of(func);
     let facts = Facts::of(func);
     let mut found: FxHashSet<Inst> = FxHashSet::default();
     func.walk(|_, inst| {
@@ -30,6 +36,7 @@ pub(super) fn run(func: &mut Function, warps: u32) {
     if !found.is_empty() {
         rewrite(func, func.body, &found);
     }
+    Ok(())
 }
 
 fn is_for_groups(func: &Function, facts: &Facts, inst: Inst, warps: u32) -> bool {

@@ -1,6 +1,12 @@
-//! How many warps a program gets.
+//! `warps`: how many warps a program gets. The number goes into the schedule, where all that follows finds it.
+//!
+//! ```text
+//! before: kernel @0 k(..) grid 1 {            after: kernel @0 k(..) grid 1 schedule {warps 4} {
+//! ```
 
 use kiln_ir::{Function, InstData};
+
+use crate::manager::{PassContext, PassFailure, PassResult};
 
 /// Elements of the largest tile that a thread should have, as long as there are warps to add.
 const ELEMENTS: u64 = 16;
@@ -8,6 +14,22 @@ const ELEMENTS: u64 = 16;
 const MANY_ELEMENTS: u64 = 32;
 /// Warps of a program at most, where the schedule does not say otherwise.
 const USUAL: u64 = 8;
+
+/// The code of a schedule that the target cannot follow.
+const SCHEDULE: &str = "K0905";
+
+/// Decides for a kernel.
+pub(crate) fn run(func: &mut Function, _: &PassContext) -> PassResult {
+    match warps(func) {
+        Some(warps) => func.schedule.warps = Some(warps),
+        None => {
+            let asked = func.schedule.warps.unwrap_or_default();
+            let message = format!("warps = {asked}: the GPU takes 1, 2, 4, 8, 16 or 32 warps");
+            return Err(PassFailure { code: SCHEDULE, message, loc: func.loc });
+        }
+    }
+    Ok(())
+}
 
 /// The schedule's warps; else as many as keep about 16 elements of the largest tile in a thread, at most 8, or 16 where a thread would have more than
 /// 32. Products are dealt to warps by their fragments and never get more than 8. `None` where the schedule asks for what there is not.
