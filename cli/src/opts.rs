@@ -83,6 +83,7 @@ Examples:
   kiln build matmul.kiln --kernel matmul --type T=f16 --emit ptx --target sm_90a
   kiln build matmul.kiln --kernel matmul --type T=f16 --emit sass --target sm_80
   kiln build matmul.kiln --emit tile-ir --print-after canonicalize --stop-after cse
+  kiln build matmul.kiln --target sm_90a --emit layouts --stop-after roles
   kiln build matmul.kiln --time-passes")]
     Build(BuildOptions),
     /// Run a kernel on arrays
