@@ -153,7 +153,7 @@ Examples:
     #[command(after_help = "\
 A kernel runs once on the emulator, with arguments as for `kiln run`. Shown are registers, spills and occupancy (where ptxas is found: KILN_TOOLS, CUDA_HOME,
 the search path), shared memory, and for each source line its share of the instructions, 32-byte sectors a request to global memory and the least there could be, bytes
-asked of global memory, bank conflicts, and the mix of instructions.
+asked of global memory (by threads and tensor copies), bank conflicts, and the mix of instructions.
 
 Examples:
   kiln explain K0301

@@ -130,7 +130,8 @@ fn lines(counters: &Counters, source: &str, file: &str) -> String {
         // Bank conflicts: passes through the banks beyond what the widths of the accesses need.
         let conflicts =
             if c.shared_requests == 0 { String::new() } else { c.shared_wavefronts.saturating_sub(c.shared_ideal).to_string() };
-        let bytes = if c.global_bytes == 0 { String::new() } else { c.global_bytes.to_string() };
+        let bytes = c.global_bytes + c.async_bytes;
+        let bytes = if bytes == 0 { String::new() } else { bytes.to_string() };
         let mut mix: Vec<(u64, &str)> = line.kinds.iter().copied().zip(KINDS).filter(|(n, _)| *n > 0).collect();
         mix.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
         let share = |n: u64| (100 * n + c.executions / 2) / c.executions.max(1);
@@ -145,8 +146,9 @@ fn lines(counters: &Counters, source: &str, file: &str) -> String {
         );
     };
     for ((name, number), line) in &table {
-        let own = name == file;
-        let shown = if own { source.lines().nth(*number as usize - 1).unwrap_or_default().trim() } else { name.as_str() };
+        // Line 0: instructions that no line of the source asked for, such as those that set up rings.
+        let own = if name == file { source.lines().nth((*number as usize).wrapping_sub(1)) } else { None };
+        let shown = own.map_or(if *number == 0 { "(the compiler's own)" } else { name.as_str() }, str::trim);
         row(if *number == 0 { "-".to_owned() } else { number.to_string() }, line, shown);
     }
     row("all".to_owned(), &whole, &format!("{} warp instructions", whole.count.executions));

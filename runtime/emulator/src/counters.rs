@@ -16,13 +16,13 @@ pub struct Count {
     pub lanes: u64,
     /// Branches that split a warp.
     pub divergent: u64,
-    /// Requests to global memory.
+    /// Requests to global memory, those of `cp.async` included.
     pub global_requests: u64,
     /// 32-byte sectors those requests touched.
     pub global_sectors: u64,
     /// Bytes that lanes asked of global memory.
     pub global_bytes: u64,
-    /// Requests to shared memory.
+    /// Requests to shared memory, the writes of `cp.async` included.
     pub shared_requests: u64,
     /// Passes those requests need through the 32 banks: equal to the ideal when there is no conflict.
     pub shared_wavefronts: u64,
@@ -32,7 +32,7 @@ pub struct Count {
     pub shared_bytes: u64,
     /// Bytes of local memory.
     pub local_bytes: u64,
-    /// Bytes moved by asynchronous copies.
+    /// Bytes moved by the engine of bulk and tensor copies (TMA).
     pub async_bytes: u64,
     /// Tensor-core operations, a multiply-add counted as two.
     pub tensor_flops: u64,

@@ -135,8 +135,8 @@ fn counters() {
         let total = report.counters.expect("counters are on").total;
         assert_eq!(total.shared_wavefronts, total.shared_ideal, "{tile:?}");
         assert_eq!(total.tensor_flops, 2 * 2 * rows * columns * d, "{tile:?}");
-        assert_eq!(total.async_bytes, (rows + 2 * columns) * d * 2, "{tile:?}");
-        assert_eq!(total.global_sectors, rows * d * 2 / 32, "{tile:?}");
+        // Q, K, V and the result once, in whole sectors.
+        assert_eq!(total.global_sectors, (2 * rows + 2 * columns) * d * 2 / 32, "{tile:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! Addresses and races are checked when a copy is issued; data moves when it completes, so that a kernel which does
 //! not wait works with old data and one that reuses a buffer too early has it overwritten.
 
-use super::address::{Kind, addresses, check_global, classify, trace_global};
+use super::address::{Kind, addresses, check_global, classify, tally, trace_global};
 use super::atomic::combine;
 use super::fail::{Res, fail, fail_at};
 use super::regs::LANES;
@@ -108,8 +108,11 @@ pub fn copy(
     w.copies.issued += 1;
     let sequence = w.copies.issued;
     let mut lanes = vec![];
+    // Whether a lane reads anything, and where each writes.
+    let (mut reading, mut slots) = (0u32, [0; LANES]);
     for l in (0..LANES).filter(|l| mask >> l & 1 != 0) {
         let (cta, at) = shared_at(env, st, w.cta, Space::Shared, to[l], size.into(), l)?;
+        slots[l] = at;
         if env.options.sanitizers.alignment && at % u64::from(size) != 0 {
             return fail_at(FaultKind::Misaligned, format!("cp.async destination is not aligned to {size} bytes"), l, at);
         }
@@ -125,6 +128,7 @@ pub fn copy(
                 return fail_at(FaultKind::Misaligned, format!("cp.async source is not aligned to {size} bytes"), l, from[l]);
             }
             read_global(env, st, w.cta, from[l], n.into(), l)?;
+            reading |= 1 << l;
         }
         if st.races {
             let agent = st.agents.copies(w.global);
@@ -133,9 +137,10 @@ pub fn copy(
         }
         lanes.push((at, from[l], n));
     }
-    if env.options.counters {
-        st.count().async_bytes += u64::from(size) * lanes.len() as u64;
+    if reading != 0 {
+        tally(env, st, Kind::Global, reading, &from, size.into());
     }
+    tally(env, st, Kind::Shared(w.cta), mask, &slots, size.into());
     let p = Pending { warp: w.global, cta: w.cta, pc: st.pc, sequence, what: What::Copy { lanes, size } };
     issue(env, st, p)
 }
