@@ -226,6 +226,7 @@ impl Propagate<'_> {
                 from.slice(from.rank() - 1).intern()
             }
             // Free where the new dimensions cut between units and repetitions; else through shared memory.
+            InstData::Reshape { arg } if self.is_flexible(func, *arg) => return None,
             InstData::Reshape { arg } => {
                 let result = func.result(inst);
                 let free = self.natural[*arg].and_then(|from| reshaped(func, from.layout(), *arg, result));
@@ -233,6 +234,25 @@ impl Propagate<'_> {
             }
             other => unreachable!("not a shape instruction: {other:?}"),
         })
+    }
+
+    fn is_flexible(&self, func: &Function, value: Value) -> bool {
+        is_spread(func, value) && self.natural[value].is_none()
+    }
+
+    /// Layouts of operand and result for a reshape of what can be made in any layout, asked for in `layout`: those that move nothing where there are
+    /// such, else usual ones, from which a conversion leads to what was asked for.
+    fn flexible_reshape(&self, func: &Function, arg: Value, result: Value, layout: LayoutId) -> [LayoutId; 2] {
+        let asked = layout.layout();
+        let free = if asked.is_shared() { None } else { reshaped(func, asked, result, arg) };
+        match free {
+            Some(source) => [source.intern(), layout],
+            None => {
+                let usual = self.default_of(func, arg);
+                let free = reshaped(func, usual.layout(), arg, result);
+                [usual, free.map_or_else(|| self.default_of(func, result), Layout::intern)]
+            }
+        }
     }
 
     /// The loads an instruction's results are computed from; None where other laid-out values take part.
@@ -366,9 +386,14 @@ impl Propagate<'_> {
                 }
                 Kind::Shape if matches!(data, InstData::Reshape { .. }) => {
                     let InstData::Reshape { arg } = data else { return };
-                    if is_spread(func, *arg) {
-                        let layout = self.natural[*arg].unwrap_or_else(|| self.default_of(func, *arg));
+                    if let Some(layout) = self.natural[*arg] {
                         self.ask(*arg, layout);
+                    } else if is_spread(func, *arg) {
+                        let result = func.result(inst);
+                        for layout in self.wanted[result].clone() {
+                            let [source, _] = self.flexible_reshape(func, *arg, result, layout);
+                            self.ask(*arg, source);
+                        }
                     }
                 }
                 Kind::Elementwise if self.adopted(func, inst).is_some() => {
@@ -525,17 +550,33 @@ impl Propagate<'_> {
         let ty = func.ty(result);
         let original = func.insts[inst].clone();
         for (number, layout) in self.wanted[result].clone().into_iter().enumerate() {
-            let ty = ty.with_layout(Some(layout));
+            // What a reshape comes out in where that is not what was asked for.
+            let reshape = match original {
+                InstData::Reshape { arg } => Some(self.flexible_reshape(func, arg, result, layout)),
+                _ => None,
+            };
+            let own = reshape.map_or(layout, |[_, own]| own);
+            let own_ty = ty.with_layout(Some(own));
             let made = if number == 0 {
-                func.values[result].ty = ty;
+                func.values[result].ty = own_ty;
                 inst
             } else {
-                func.make_inst(original.clone(), &[ty], func.locs[inst])
+                func.make_inst(original.clone(), &[own_ty], func.locs[inst])
             };
-            let operands = operand_layouts_of(func, &original, made, layout);
+            let operands = match reshape {
+                Some([source, _]) => SmallVec::from_slice(&[Some(source)]),
+                None => operand_layouts_of(func, &original, made, layout),
+            };
             self.replace(func, made, 0, operands.len(), &operands);
-            self.versions.insert((result, layout), func.result(made));
             new.push(made);
+            let mut version = func.result(made);
+            if own != layout {
+                let data = InstData::ConvertLayout { arg: version };
+                let convert = func.make_inst(data, &[ty.with_layout(Some(layout))], func.locs[inst]);
+                new.push(convert);
+                version = func.result(convert);
+            }
+            self.versions.insert((result, layout), version);
         }
     }
 
@@ -550,7 +591,7 @@ impl Propagate<'_> {
                 .collect(),
             (Kind::Shape, _) if matches!(data, InstData::Reshape { .. }) => operands
                 .iter()
-                .map(|&v| is_spread(func, v).then(|| self.natural[v].unwrap_or_else(|| self.default_of(func, v))))
+                .map(|&v| self.natural[v].filter(|_| is_spread(func, v)))
                 .collect(),
             (_, Some(layout)) => operand_layouts(func, inst, layout),
             (_, None) => return,
