@@ -247,7 +247,7 @@ pub struct BuildOptions {
     /// What to produce
     #[arg(long, value_name = "KIND", default_value = "object")]
     pub emit: EmitKind,
-    /// What to compile for: `host`, or a GPU architecture such as sm_80 or sm_90a
+    /// What to compile for: `host`, or a GPU architecture such as sm_80 or sm_90a; for bundles a list, also of levels such as x86-64-v4
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
     /// File to write to (text goes to standard output unless told)
@@ -293,6 +293,8 @@ pub enum EmitKind {
     Sass,
     /// Machine code of the host: compiled, and written where -o says
     Object,
+    /// Kernels compiled ahead of time: a Rust package that links no compiler, with a header for C, in the directory that -o says
+    Bundle,
 }
 
 #[derive(Debug, Args)]

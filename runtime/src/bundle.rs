@@ -1,4 +1,4 @@
-//! Bundles: programs whose kernels were compiled ahead of time.
+//! Bundles: programs whose kernels were compiled ahead of time, by `kiln-build`.
 
 use std::fmt::Write as _;
 

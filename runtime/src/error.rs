@@ -60,7 +60,7 @@ fn indented(fault: &kiln_emulator::Fault) -> String {
 
 fn has_list(has: &[String]) -> String {
     let list: String = has.iter().map(|entry| format!("\n  the bundle has {entry}")).collect();
-    format!("{list}\n  help: ask for it where the bundle is made (types, constants, targets)")
+    format!("{list}\n  help: ask for it where the bundle is made (`specialize` and `target` in build.rs)")
 }
 
 /// What can go wrong with devices, compilation and launches.

@@ -18,6 +18,7 @@
 mod args;
 mod bundle;
 pub mod cache;
+pub mod capi;
 mod checked;
 mod compiled;
 mod cooperative;
@@ -77,4 +78,13 @@ mod book {
     mod rust {}
     #[doc = include_str!("../../docs/tutorial/tensors.md")]
     mod tensors {}
+}
+
+/// The kernels that `kiln-build` compiled in this package's build script: `include_bundle!("softmax")` for the bundle of that name. Expands to the functions that
+/// `include_kernels!` makes of the kernels' file.
+#[macro_export]
+macro_rules! include_bundle {
+    ($name:literal) => {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/", $name, ".rs"));
+    };
 }

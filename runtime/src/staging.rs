@@ -120,12 +120,12 @@ impl Regions {
 
     /// The device's address for a host address. What is in no block (an empty tensor, memory of the device) keeps its own.
     pub fn to_device(&self, host: u64) -> u64 {
-        let region = self.0.iter().find(|r| host >= r.host && host - r.host <= r.bytes as u64);
+        let region = containing(&self.0, host, |r| r.host);
         region.map_or(host, |r| r.device + (host - r.host))
     }
 
     fn to_host(&self, device: u64) -> u64 {
-        let region = self.0.iter().find(|r| device >= r.device && device - r.device <= r.bytes as u64);
+        let region = containing(&self.0, device, |r| r.device);
         region.map_or(device, |r| r.host + (device - r.device))
     }
 
@@ -185,6 +185,31 @@ impl Regions {
     }
 }
 
+/// The block that an address lies in or at the end of: where one block begins at another's end, the one that begins there.
+fn containing(regions: &[Region], address: u64, begin: impl Fn(&Region) -> u64) -> Option<&Region> {
+    let last = regions.iter().filter(|r| begin(r) <= address).max_by_key(|r| begin(r))?;
+    (address - begin(last) <= last.bytes as u64).then_some(last)
+}
+
 fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_block_that_begins_there() {
+        let region = |host, bytes, device| Region { host, bytes, device, base: None, written: false, pointers: false };
+        // Neighbours in host memory, in either order, are not neighbours on the device.
+        for regions in
+            [vec![region(1000, 40, 5000), region(1040, 40, 9000)], vec![region(1040, 40, 9000), region(1000, 40, 5000)]]
+        {
+            let regions = Regions(regions);
+            let there = [999, 1000, 1039, 1040, 1080, 1081].map(|host| regions.to_device(host));
+            assert_eq!(there, [999, 5000, 5039, 9000, 9040, 1081]);
+            assert_eq!([5000, 5040, 9000, 9041].map(|device| regions.to_host(device)), [1000, 1040, 1040, 9041]);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the code that `kernels!` and `include_kernels!` generate stands on: programs and kernels that live as long as the process, and launches
+//! What the code that `kernels!`, `include_kernels!` and `kiln-build` generate stands on: programs and kernels that live as long as the process, and launches
 //! whose arguments come by number.
 //!
 //! Programs do not use this module themselves.
@@ -25,7 +25,7 @@ use crate::stream::Stream;
 pub use crate::embedded::{Embedded, EmbeddedFiles};
 pub use kiln_ir::abi::HostContext;
 
-/// Opens a bundle.
+/// Opens a bundle that `kiln-build` made.
 ///
 /// # Errors
 /// Where the bundle is of another version of Kiln, or damaged.

@@ -1,6 +1,8 @@
 //! The real `kiln` binary, from the outside: what it does, and what it says to bad input. Nothing may panic, and nothing may end in success that is not.
 
 mod bad_run;
+mod bundle;
+mod bundle_program;
 mod commands;
 mod emu;
 mod gpu;

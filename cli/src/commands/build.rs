@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use kiln::AnyTensor;
 use kiln_compiler::{Artifact, CompileOptions, Emit, GpuTarget, Report, Session, Stage, Target};
-use kiln_ir::signature::{ArgDesc, Assumptions, KernelSignature, LaunchOptions, Number, Specialization, TensorDesc};
+use kiln_ir::signature::{ArgDesc, Assumptions, KernelSignature, LaunchOptions, Specialization, TensorDesc};
 use kiln_ir::{Elem, ScalarType};
 
-use super::select;
+use super::{bundle, select};
 use crate::data::files;
-use crate::data::spec::{ArgSpec, number, split};
+use crate::data::spec::ArgSpec;
 use crate::opts::{BuildOptions, EmitKind};
 use crate::tools;
 use crate::ui::Ui;
@@ -29,6 +29,9 @@ pub fn run(options: &BuildOptions, ui: &Ui) -> Result<ExitCode> {
     let loaded = session.load_report();
     if options.emit == EmitKind::Ast {
         return ast(options, ui, &loaded);
+    }
+    if options.emit == EmitKind::Bundle {
+        return bundle::run(options, ui);
     }
     if loaded.diagnostics.has_errors() {
         ui.report(&loaded);
@@ -93,7 +96,7 @@ pub fn run(options: &BuildOptions, ui: &Ui) -> Result<ExitCode> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        (EmitKind::Ast | EmitKind::Asm | EmitKind::Object, _) => bail!(missing()),
+        (EmitKind::Ast | EmitKind::Asm | EmitKind::Object | EmitKind::Bundle, _) => bail!(missing()),
         (EmitKind::Ptx | EmitKind::Cubin | EmitKind::Sass, _) => bail!(missing()),
         (EmitKind::Llvm, Artifact::None) => bail!(missing()),
     };
@@ -158,17 +161,7 @@ fn specialization(options: &BuildOptions, session: &Session, sig: &KernelSignatu
     }
     let specs = select::arguments(&options.kernel, sig)?;
     if specs.iter().all(Option::is_none) {
-        let dims = options
-            .dims
-            .iter()
-            .map(|text| {
-                let (name, value) = split(text)?;
-                match number(value) {
-                    Some(Number::Int(v @ 0..)) => Ok((name.to_owned(), v)),
-                    _ => bail!("`{value}` is no extent"),
-                }
-            })
-            .collect::<Result<_>>()?;
+        let dims = select::dims(&options.dims)?;
         let assumptions = Assumptions { dims, present: options.present.clone() };
         return sig.assume(&assumptions, &launch).map_err(|e| refuse(session, *e));
     }

@@ -21,15 +21,16 @@ kernel scale<T: float, const BLOCK: int = 1024>(x: tensor<T, [N]>, y: mut tensor
 
 const MAIN: &str = r#"//! Runs the kernel and checks its result.
 
-use kiln::{Device, Program, Tensor};
+use kiln::{Device, Tensor};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+// A function `scale`, checked when this program is built.
+kiln::include_kernels!("scale.kiln");
+
+fn main() -> Result<(), kiln::Error> {
     let device = Device::best()?;
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scale.kiln");
-    let scale = Program::open(path)?.kernel("scale")?;
     let x = Tensor::<f32>::from_fn(&[10_000], |i| i as f32)?;
     let mut y = Tensor::<f32>::zeros(&[10_000])?;
-    scale.on(&device).arg(&x).arg(&mut y).arg(3.0f32).run()?;
+    scale(&x, &mut y).factor(3.0).launch(&device)?;
     assert!(y.to_vec()?.iter().enumerate().all(|(i, v)| *v == 3.0 * i as f32));
     println!("10000 elements scaled on {}", device.name());
     Ok(())
@@ -48,7 +49,7 @@ pub fn run(options: &NewOptions, ui: &Ui) -> Result<ExitCode> {
     }
     let manifest = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\nkiln = {}\n",
-        dependency()
+        dependency(true)
     );
     let readme = format!(
         "# {name}\n\n```sh\nkiln check src/scale.kiln\nkiln run src/scale.kiln --arg 'x=arange(10):f32' --out y=y.npy\ncargo run\n```\n"
@@ -63,11 +64,12 @@ pub fn run(options: &NewOptions, ui: &Ui) -> Result<ExitCode> {
 }
 
 /// The runtime: from the clone that this command was built in while that is there, else its published version.
-fn dependency() -> String {
+pub fn dependency(with_compiler: bool) -> String {
     let local = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime"));
+    let features = if with_compiler { "" } else { ", default-features = false" };
     match local.canonicalize() {
-        Ok(path) if path.join("Cargo.toml").exists() => format!("{{ path = {:?} }}", path.display().to_string()),
-        _ => format!("{:?}", env!("CARGO_PKG_VERSION")),
+        Ok(path) if path.join("Cargo.toml").exists() => format!("{{ path = {:?}{features} }}", path.display().to_string()),
+        _ => format!("{{ version = {:?}{features} }}", env!("CARGO_PKG_VERSION")),
     }
 }
 

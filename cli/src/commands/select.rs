@@ -87,6 +87,18 @@ pub fn launch_options(options: &KernelOptions, sig: &KernelSignature) -> Result<
     Ok(launch)
 }
 
+/// The `--dim`s.
+pub fn dims(texts: &[String]) -> Result<Vec<(String, i64)>> {
+    let dim = |text: &String| {
+        let (name, value) = split(text)?;
+        match number(value) {
+            Some(Number::Int(v @ 0..)) => Ok((name.to_owned(), v)),
+            _ => bail!("`{value}` is no extent"),
+        }
+    };
+    texts.iter().map(dim).collect()
+}
+
 fn put<V>(list: &mut Vec<(String, V)>, what: &str, name: &str, value: V) -> Result<()> {
     if list.iter().any(|(n, _)| n == name) {
         bail!("{what} `{name}` is given twice");

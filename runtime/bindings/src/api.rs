@@ -130,12 +130,12 @@ impl Kernel<'_> {
             self.signature.const_params.iter().zip(&self.names.consts).enumerate().filter_map(|(number, (param, name))| {
                 let method = format_ident!("{}", name.as_ref()?);
                 let doc = docs::constant(self.signature, number);
-                let ty = const_type(param.ty);
+                let (ty, argument) = (const_type(param.ty), const_value(param.ty, &format_ident!("value")));
                 let number = Literal::usize_unsuffixed(number);
                 Some(quote! {
                     #[doc = #doc]
                     pub fn #method(mut self, value: #ty) -> Self {
-                        self.launch.constant(#number, value.into());
+                        self.launch.constant(#number, #argument);
                         self
                     }
                 })
@@ -184,6 +184,14 @@ fn const_type(ty: ConstType) -> TokenStream {
     }
 }
 
+/// A constant as the number that a launch takes.
+pub fn const_value(ty: ConstType, value: &Ident) -> TokenStream {
+    match ty {
+        ConstType::Int => quote!(#value),
+        ConstType::Bool => quote!(i64::from(#value)),
+    }
+}
+
 /// `unsafe` where a raw pointer is taken.
 fn safety(kind: &ParamKind) -> TokenStream {
     if matches!(kind, ParamKind::Ptr { .. }) { quote!(unsafe) } else { quote!() }
@@ -213,7 +221,8 @@ pub fn kernel(signature: &KernelSignature, program: &Ident, names: &Names, span:
         let (ident, ty) = (format_ident!("{}", param.name.to_lowercase()), const_type(param.ty));
         let number = Literal::usize_unsuffixed(number);
         params.push(quote!(#ident: #ty));
-        sets.push(quote!(__launch.constant(#number, #ident.into());));
+        let value = const_value(param.ty, &ident);
+        sets.push(quote!(__launch.constant(#number, #value);));
     }
     for (number, param) in signature.fn_params.iter().enumerate().filter(|(_, f)| f.default.is_none()) {
         let ident = format_ident!("{}", param.name.to_lowercase());

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod api;
+pub mod c;
 mod docs;
 mod names;
 

@@ -126,13 +126,14 @@ impl AnyTensor {
         if dims.len() != strides.len() {
             return Err(TensorError::Shape(format!("{} extents, but {} strides", dims.len(), strides.len())));
         }
+        let empty = dims.contains(&0);
         let size = i128::from(elem.bytes());
         let (mut lo, mut hi) = (offset as i128, offset as i128 + size);
-        for (&d, &s) in dims.iter().zip(strides) {
+        // The extents' product fits in memory, so that no sum of these overflows; with no elements nothing is reached.
+        for (&d, &s) in dims.iter().zip(strides).filter(|_| !empty) {
             let reach = i128::from((d - 1).max(0)) * i128::from(s) * size;
             if reach < 0 { lo += reach } else { hi += reach }
         }
-        let empty = dims.contains(&0);
         if !empty && (lo < 0 || hi > storage.len() as i128) {
             let message =
                 format!("shape {dims:?} with strides {strides:?} reaches bytes {lo}..{hi} of memory of {} bytes", storage.len());

@@ -52,6 +52,8 @@ fn mistakes_are_errors() {
     let storage = x.storage().clone();
     assert!(AnyTensor::from_storage(storage.clone(), ScalarType::I32, 0, &[3, 4], &[5, 1]).is_err());
     assert!(AnyTensor::from_storage(storage.clone(), ScalarType::I32, 2, &[3], &[1]).is_err());
+    // Without elements, strides lead nowhere.
+    assert!(AnyTensor::from_storage(storage.clone(), ScalarType::I32, 0, &[i64::MAX, 0], &[i64::MIN, 1]).unwrap().is_empty());
     let back = AnyTensor::from_storage(storage, ScalarType::I32, 44, &[3], &[-4]).unwrap();
     assert_eq!(back.typed::<i32>().unwrap().to_vec().unwrap(), [11, 7, 3]);
 }

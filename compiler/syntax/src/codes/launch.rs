@@ -133,9 +133,12 @@ Tensors are in the host's memory or in a GPU's. `Tensor::to(&device)` and `Tenso
 and copies them in and back; a launch in a stream (`enqueue`) does not.
 "#;
     LAUNCH_BUNDLE = "K1030", "the program has no code for a launch", r#"
-A program whose kernels were compiled ahead of time has no compiler. It can make the launches whose types, constants and functions its bundle was made for, on the targets it
-was made for; any shapes, strides and alignments, as long as constants that are computed from extents come out the same. On a GPU the schedule counts, too. The message says
+A program whose kernels were compiled ahead of time (`kiln-build`) has no compiler. It can make the launches whose types, constants and functions were asked for when it was
+built, on the targets that were asked for; any shapes, strides and alignments, as long as constants that are computed from extents come out the same. The message says
 what this launch needs and what there is.
+
+Add what is missing where the bundle is made: `.specialize("softmax", |s| s.type_param("T", "f16").constant("BLOCK", 2048))`, `.target("sm_90a")`. On a GPU the schedule
+counts, too: `.schedule("warps", &[8])`.
 "#;
     LAUNCH_INTERNAL = "K1099", "an internal error at a launch", r#"
 The signature that the compiler made is inconsistent. This is a bug in Kiln: please report it with the kernel.
