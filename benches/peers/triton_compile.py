@@ -223,4 +223,5 @@ def main():
             print("error", " ".join(str(error).split()), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

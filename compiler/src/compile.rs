@@ -190,7 +190,7 @@ impl Session {
         let artifact = if options.emit.no_code || options.stop_after.is_some() {
             Artifact::None
         } else {
-            self.generate(&module, options, &mut stages)?
+            self.generate(&module, options, spec.fits_32_bit, &mut stages)?
         };
         let mut warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
         if let Artifact::Ptx(artifact) = &artifact {
@@ -210,6 +210,7 @@ impl Session {
         &self,
         module: &CheckedModule,
         options: &CompileOptions,
+        fits_32_bit: bool,
         stages: &mut Vec<Stage>,
     ) -> Result<Artifact, CompileError> {
         match &options.target {
@@ -231,9 +232,9 @@ impl Session {
                 Ok(Artifact::Host(object))
             }
             Target::Gpu(gpu) => {
-                let keep = nvptx::Options { keep_llvm: options.emit.llvm };
+                let codegen = nvptx::Options { keep_llvm: options.emit.llvm, fits_32_bit };
                 let artifact =
-                    self.guard("generating PTX", || nvptx::compile(module, *gpu, keep))?.map_err(|e| self.codegen_error(e))?;
+                    self.guard("generating PTX", || nvptx::compile(module, *gpu, codegen))?.map_err(|e| self.codegen_error(e))?;
                 let times = artifact.timings;
                 for (name, time) in [
                     ("layouts", times.layouts),

@@ -167,6 +167,19 @@ fn ptxas_takes_the_examples_without_spills() {
     run(examples(), true);
 }
 
+/// The examples' products run on warpgroups and are fed by tensor copies where the GPU has such, at the sizes that people launch.
+#[test]
+fn products_of_the_examples_are_fed_by_tensor_copies() {
+    let expected = ["attention attention f16 sm_90a", "matmul matmul f16 sm_90a", "matmul linear_gelu f16 sm_90a"];
+    let jobs: Vec<Job> = examples().into_iter().filter(|job| expected.contains(&&*job.name)).collect();
+    assert_eq!(jobs.len(), expected.len());
+    for job in jobs {
+        let ptx = job.ptx(&job.open()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(ptx.contains("wgmma.mma_async") && ptx.contains("cp.async.bulk.tensor"), "{}", job.name);
+        assert!(!ptx.contains("cp.async.cg") && !ptx.contains("mma.sync"), "{}", job.name);
+    }
+}
+
 #[test]
 fn ptxas_takes_the_language_cases() {
     let jobs = language_cases(Some(0));

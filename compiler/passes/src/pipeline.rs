@@ -57,7 +57,7 @@ const GPU: &[Pass] = &[
 
 /// What gives the tiles of a GPU's kernel their layouts, behind all that. Code generation runs them: again with less memory for rings where the first time took too much.
 pub const LAYOUTS: &[Pass] = &[
-    WARPS, // Products that warpgroups run decide what their operands' memory looks like.
+    WARPS,      // Products that warpgroups run decide what their operands' memory looks like.
     WARPGROUPS, // Loads for those that the TMA engine can do; the rest is staged by the threads that multiply.
     ROLES, STAGE, PROPAGATE,
 ];

@@ -62,6 +62,8 @@ const STATIC_LIMIT: u32 = 48 * 1024;
 pub struct Options {
     /// Keep the optimized LLVM text in the artifact.
     pub keep_llvm: bool,
+    /// Extents of the launch's tensors and offsets into them fit in 32 bits (`Specialization::fits_32_bit`), also where not all that is computed does.
+    pub fits_32_bit: bool,
 }
 
 /// Compiles the kernel of a module whose calls are inlined.
@@ -91,7 +93,7 @@ enum Attempt {
 
 fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32, timings: &mut PtxTimings) -> Result<Attempt> {
     let start = Instant::now();
-    let laid_out = lay_out_within(module, target, rings)?;
+    let laid_out = lay_out_within(module, target, rings, options.fits_32_bit)?;
     timings.layouts += start.elapsed();
     let start = Instant::now();
     let kernel = only_kernel(&laid_out)?;
@@ -144,11 +146,11 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
 /// # Errors
 /// A schedule the target cannot follow; an internal error where the passes break the module.
 pub fn lay_out(module: &CheckedModule, target: GpuTarget) -> std::result::Result<CheckedModule, CodegenError> {
-    lay_out_within(module, target, target.shared_bytes())
+    lay_out_within(module, target, target.shared_bytes(), false)
 }
 
-fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32) -> Result<CheckedModule> {
-    let context = PassContext { ring_bytes, ..PassContext::new(Target::Gpu(target), false) };
+fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32, fits_32_bit: bool) -> Result<CheckedModule> {
+    let context = PassContext { ring_bytes, ..PassContext::new(Target::Gpu(target), fits_32_bit) };
     let laid_out = run_passes(module.clone().into_inner(), pipeline::LAYOUTS, &context, &PassOptions::default()).0;
     let checked = laid_out.map_err(|error| match error {
         PassError::Unsupported(failure) => refuse_kernel(module, failure.loc, failure.code, failure.message),

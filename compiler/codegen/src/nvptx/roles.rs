@@ -11,6 +11,8 @@ use super::emit::{Emitter, Slot};
 use super::error::{Result, internal};
 use super::text::{Asm, Ty, Val};
 
+/// Starts of boxes: the least is below any tile, the greatest beyond the end of every tensor that fits in 32 bits (see `kiln_ir::signature`).
+const COORDINATES: std::ops::Range<i64> = -(1 << 30)..i32::MAX as i64 - (1 << 16);
 /// Bytes of a barrier in memory.
 const BARRIER: u32 = 8;
 
@@ -84,7 +86,7 @@ impl Emitter<'_> {
                 let start = match access.index[usize::from(dim)] {
                     SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
                 };
-                let start = self.w.resize_signed(start, Ty::I32);
+                let start = self.coordinate(start);
                 let further = match number {
                     0 => at[boxes.fast],
                     1 => at[1 - boxes.fast],
@@ -97,6 +99,17 @@ impl Emitter<'_> {
             self.w.call_void(&format!("llvm.nvvm.cp.async.bulk.tensor.g2s.tile.{}d", boxes.dims.len()), &args);
         }
         Ok(())
+    }
+
+    /// The start of a box, as 32 bits. One that does not fit saturates: it is as far outside of the tensor as it was, with room for what is added for
+    /// further boxes of the tile.
+    fn coordinate(&mut self, start: Val) -> Val {
+        if start.ty != Ty::I64 {
+            return self.w.resize_signed(start, Ty::I32);
+        }
+        let start = self.w.call(Ty::I64, "llvm.smax.i64", &[start, Val::int(Ty::I64, COORDINATES.start)]);
+        let start = self.w.call(Ty::I64, "llvm.smin.i64", &[start, Val::int(Ty::I64, COORDINATES.end)]);
+        self.w.resize_signed(start, Ty::I32)
     }
 
     /// All barriers are there; from here on each warp has a role.

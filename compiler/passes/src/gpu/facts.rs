@@ -76,12 +76,14 @@ impl ViewFacts {
 pub struct Facts {
     lanes: SecondaryMap<Value, Option<Lanes>>,
     views: SecondaryMap<Value, Option<ViewFacts>>,
+    /// Extents of tensors and offsets into them fit in 32 bits.
+    fits_32_bit: bool,
 }
 
 impl Facts {
     /// The facts that hold in `func`.
     pub fn of(func: &Function) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts { fits_32_bit: func.index_bits == 32, ..Facts::default() };
         for (info, &value) in func.params.iter().zip(func.param_values()) {
             let ty = func.ty(value);
             match &info.tensor {
@@ -94,6 +96,17 @@ impl Facts {
         }
         facts.block(func, func.body);
         facts
+    }
+
+    /// Takes it that the launch's tensors fit in 32 bits, whatever is computed with.
+    pub(super) fn with_fitting_tensors(mut self, fit: bool) -> Facts {
+        self.fits_32_bit |= fit;
+        self
+    }
+
+    /// Whether extents of tensors and offsets into them fit in 32 bits.
+    pub(super) fn fits_32_bit(&self) -> bool {
+        self.fits_32_bit
     }
 
     /// Facts of an integer, bool or pointer tile.

@@ -589,10 +589,9 @@ impl Propagate<'_> {
                 .enumerate()
                 .map(|(number, &v)| is_spread(func, v).then(|| self.exchange_operand(func, inst, number, v)))
                 .collect(),
-            (Kind::Shape, _) if matches!(data, InstData::Reshape { .. }) => operands
-                .iter()
-                .map(|&v| self.natural[v].filter(|_| is_spread(func, v)))
-                .collect(),
+            (Kind::Shape, _) if matches!(data, InstData::Reshape { .. }) => {
+                operands.iter().map(|&v| self.natural[v].filter(|_| is_spread(func, v))).collect()
+            }
             (_, Some(layout)) => operand_layouts(func, inst, layout),
             (_, None) => return,
         };

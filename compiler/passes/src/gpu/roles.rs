@@ -48,7 +48,7 @@ const MOST_WARPS: u32 = 28;
 pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     let warps = warps_of(func);
     if context.has_warpgroups()
-        && let Some(plan) = Plan::of(func, warps, context.ring_bytes)
+        && let Some(plan) = Plan::of(func, warps, context)
     {
         split(func, plan, warps);
     }
@@ -82,11 +82,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(func: &Function, warps: u32, shared_bytes: u32) -> Option<Plan> {
+    fn of(func: &Function, warps: u32, context: &PassContext) -> Option<Plan> {
         if warps > MOST_WARPS {
             return None;
         }
-        let facts = Facts::of(func);
+        let facts = Facts::of(func).with_fitting_tensors(context.fits_32_bit);
         let staged = staged_loads(func, &facts, warps);
         let mut grids = false;
         func.walk(|_, inst| grids |= matches!(func.insts[inst], InstData::GridSync));
@@ -101,7 +101,7 @@ impl Plan {
         let most = groups.iter().map(|g| g.slots).max().filter(|_| groups.iter().any(|g| g.looped))?;
         let fitting = (1..=most).rev().find(|&slots| {
             let bytes: u32 = groups.iter().map(|g| g.bytes * g.slots.min(slots)).sum();
-            bytes <= shared_bytes
+            bytes <= context.ring_bytes
         })?;
         // One slot, where more were asked for, would have each role wait for the other all the time.
         if fitting == 1 && most > 1 {

@@ -74,8 +74,8 @@ pub(super) fn mappable(func: &Function, facts: &Facts, place: &Place, boxes: &Te
     let Place::View(access) = place else { return false };
     let view = facts.view(func, access.view);
     let bytes = u64::from(func.ty(access.view).elem().bytes());
-    // Coordinates are 32 bits.
-    let narrow = func.index_bits == 32;
+    // Coordinates have 32 bits; starts that are computed in 64 saturate.
+    let narrow = facts.fits_32_bit();
     let (_, inner) = boxes.dims[0];
     let strides = boxes.dims[1..].iter().all(|&(_, dim)| {
         let stride = view.strides[usize::from(dim)];

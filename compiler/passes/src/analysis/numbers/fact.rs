@@ -80,7 +80,14 @@ pub(super) fn binary_range(op: BinaryOp, a: Fact, b: Fact) -> Option<(i128, i128
             let quotients = [al / bl, al / bh, ah / bl, ah / bh];
             (*quotients.iter().min()?, *quotients.iter().max()?)
         }
+        // Truncated, and 0 for a division by 0: nearer to 0 than the dividend. MIN / -1 alone is not.
+        BinaryOp::Div if bl == 0 || al > i128::from(i64::MIN) => {
+            let most = if bl < 0 { al.abs().max(ah.abs()) } else { 0 };
+            (al.min(0).min(-most), ah.max(0).max(most))
+        }
         BinaryOp::Rem if bl > 0 => (if al < 0 { al.max(1 - bh) } else { 0 }, if ah > 0 { ah.min(bh - 1) } else { 0 }),
+        // The dividend's sign, and no farther from 0; x % 0 is x.
+        BinaryOp::Rem => (al.min(0), ah.max(0)),
         BinaryOp::And if al >= 0 || bl >= 0 => match (al >= 0, bl >= 0) {
             (true, true) => (0, ah.min(bh)),
             (true, false) => (0, ah),
