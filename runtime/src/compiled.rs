@@ -91,7 +91,7 @@ impl std::fmt::Debug for CompiledKernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub assert: u32,
-    /// Linear number of the program.
+    /// Linear number of the program; -1 where a thread block ran several.
     pub program: i64,
 }
 
@@ -329,8 +329,11 @@ pub(crate) fn program_index(linear: i64, grid: [i64; 5]) -> [i64; 5] {
     })
 }
 
-/// `3` or `3, 0, 1`: without the axes behind the last one that has more than one program.
+/// `3` or `3, 0, 1`, or that it is not known: without the axes behind the last one that has more than one program.
 pub(crate) fn index_text(linear: i64, grid: [i64; 5]) -> String {
+    if linear < 0 {
+        return "of a persistent thread block".to_owned();
+    }
     let axes = grid.iter().rposition(|&e| e != 1).map_or(1, |i| i + 1);
     program_index(linear, grid)[..axes].iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -411,11 +414,12 @@ pub(crate) const PRINT_HEAD: usize = 16;
 /// Bytes of records that the prints of a launch may leave.
 pub(crate) const PRINT_BYTES: usize = 1 << 20;
 
-/// The grid as the device counts it.
-pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan) -> Result<[u32; 3], Error> {
+/// The grid as the device, which has so many multiprocessors, counts it.
+pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan, multiprocessors: i64) -> Result<[u32; 3], Error> {
     let axes = match mapping {
         GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
-        GridMapping::Linear => [plan.programs, 1, 1],
+        GridMapping::Linear | GridMapping::Ordered { .. } => [plan.programs, 1, 1],
+        GridMapping::Persistent => [plan.programs.min(multiprocessors), 1, 1],
     };
     let most = [i64::from(i32::MAX), 65535, 65535];
     for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {

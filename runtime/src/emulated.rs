@@ -214,7 +214,7 @@ impl EmulatedKernel {
         plan: &Plan,
         options: &EmulatorOptions,
     ) -> Result<Ran, Error> {
-        let grid = launch_grid(name, self.artifact.grid, plan)?;
+        let grid = launch_grid(name, self.artifact.grid, plan, options.multiprocessors())?;
         if plan.programs == 0 {
             return Ok(Ran::Done(Report::default()));
         }
@@ -310,8 +310,7 @@ impl EmulatedKernel {
 
     /// A failed assertion of the kernel, or a fault as an error.
     fn fault(&self, compiled: &CompiledKernel, name: &str, fault: Fault, plan: &Plan) -> Result<Ran, Error> {
-        let [x, y, z] = fault.cta.map(i64::from);
-        let program = x + plan.grid[0] * (y + plan.grid[1] * z);
+        let program = self.artifact.grid.program(fault.cta, &plan.grid).unwrap_or(-1);
         if fault.kind == FaultKind::Trap
             && let Some(assert) = compiled.asserts.iter().position(|info| {
                 // `file.kiln:12:5`, of which PTX has file and line.

@@ -43,6 +43,10 @@ pub enum InstData {
     },
     /// Result: scalar `index`, the number of multiprocessors (worker threads on the CPU).
     NumSms,
+    /// Result: scalar `index`, the number of the thread block among those that run the programs in an order of their own (GPU only, the pass `persist`).
+    BlockId,
+    /// Result: scalar `index`, how many thread blocks share the programs of a persistent kernel (GPU only).
+    NumBlocks,
     /// `start, start + 1, ..`. Result: rank-1 tile of an integer type.
     Iota {
         /// Value of lane 0.
@@ -557,6 +561,16 @@ pub enum InstData {
         /// From `BarrierNew`.
         barrier: Value,
     },
+    /// Writes `value` to a view, element by element where it is in bounds, through shared memory: each warp starts tensor copies (TMA) of the rows it holds. The copies
+    /// are under way until a `TmaStoreWait`; other programs and later kernels see what they wrote, and nothing else of this program may access it. No result.
+    TmaStore {
+        /// Destination, of the value's type.
+        place: Place,
+        /// A tile in the layout of a sum of warpgroups.
+        value: Value,
+    },
+    /// Waits until every copy of a `TmaStore` of this program is done.
+    TmaStoreWait,
     /// Scalar bool: this is the one thread that fills rings. It belongs to a warp of its own, which holds no tiles; once only, and not inside a loop.
     IsProducer,
 

@@ -73,7 +73,8 @@ macro_rules! operands {
         let f = $f;
         match $data {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
-            RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer => {}
+            BlockId | NumBlocks => {}
+            RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer | TmaStoreWait => {}
             DotWait { arg, .. } => arg.$iter().for_each(f),
             BarrierExpect { barrier, slot, .. } => {
                 f(barrier);
@@ -94,6 +95,10 @@ macro_rules! operands {
                 f(ring);
                 f(slot);
                 f(barrier);
+            }
+            TmaStore { place, value } => {
+                place.$visit(f);
+                f(value);
             }
             RingAcquire { ring } => f(ring),
             RingFill { place, mask, ring, slot, enable, .. } => {
@@ -289,7 +294,7 @@ impl InstData {
         let none = Effects::default();
         match self {
             InstData::Load { .. } => Effects { reads: true, ..none },
-            InstData::Store { .. } => Effects { writes: true, pinned: true, ..none },
+            InstData::Store { .. } | InstData::TmaStore { .. } => Effects { writes: true, pinned: true, ..none },
             InstData::AtomicRmw { .. }
             | InstData::AtomicCas { .. }
             | InstData::AtomicLoad { .. }
@@ -307,6 +312,7 @@ impl InstData {
             | InstData::BarrierArrive { .. }
             | InstData::BarrierWait { .. }
             | InstData::IsProducer
+            | InstData::TmaStoreWait
             | InstData::RingNew { .. }
             | InstData::RingAcquire { .. }
             | InstData::RingCommit

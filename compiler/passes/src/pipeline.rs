@@ -47,6 +47,8 @@ const WARPGROUPS: Pass = Pass::function("warpgroups", gpu::warpgroups::run);
 const ROLES: Pass = Pass::function("roles", gpu::roles::run);
 const STAGE: Pass = Pass::function("stage", gpu::stage::run);
 const PROPAGATE: Pass = Pass::function("propagate", gpu::propagate::run);
+const PERSIST: Pass = Pass::function("persist", gpu::persist::run);
+const EPILOGUE: Pass = Pass::function("epilogue", gpu::epilogue::run);
 
 /// What only a GPU needs, behind the common passes.
 const GPU: &[Pass] = &[
@@ -57,9 +59,11 @@ const GPU: &[Pass] = &[
 
 /// What gives the tiles of a GPU's kernel their layouts, behind all that. Code generation runs them: again with less memory for rings where the first time took too much.
 pub const LAYOUTS: &[Pass] = &[
+    PERSIST,    // Each role inherits the loop over programs.
     WARPS,      // Products that warpgroups run decide what their operands' memory looks like.
     WARPGROUPS, // Loads for those that the TMA engine can do; the rest is staged by the threads that multiply.
-    ROLES, STAGE, PROPAGATE,
+    ROLES, STAGE, PROPAGATE, // Sums whose layout is final leave by the TMA engine where that can be.
+    EPILOGUE,
 ];
 
 /// The passes for a target, in order.

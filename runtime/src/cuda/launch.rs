@@ -77,7 +77,7 @@ impl Call<'_> {
     /// The slots are of this plan, with addresses of the device that stay valid until the stream has run the launch.
     pub unsafe fn enqueue(&self, stream: &RawStream, slots: &[u64]) -> Result<(), Error> {
         let (kernel, api) = (self.kernel, self.kernel.gpu.api);
-        let grid = launch_grid(self.name, kernel.grid, self.plan)?;
+        let grid = launch_grid(self.name, kernel.grid, self.plan, i64::from(kernel.gpu.info.multiprocessors))?;
         if self.plan.programs == 0 {
             return Ok(());
         }

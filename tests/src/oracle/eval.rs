@@ -337,11 +337,12 @@ impl Program<'_> {
                 self.log.prints.push(line);
                 return Ok(());
             }
+            BlockId | NumBlocks => return Err(Fault::Unsupported("thread blocks of a GPU".into())),
             GridSync => return Err(Fault::Unsupported("grid_sync".into())),
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {
                 return Err(Fault::Unsupported("rings, which only layout assignment makes".into()));
             }
-            DotStart { .. } | DotWait { .. } | TmaFill { .. } | IsProducer => {
+            DotStart { .. } | DotWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait | IsProducer => {
                 return Err(Fault::Unsupported("instructions of warpgroups, which only layout assignment makes".into()));
             }
             BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } => {

@@ -16,10 +16,10 @@ type Carried = Vec<Vec<Val>>;
 impl Emitter<'_> {
     /// `for`: tested before the first trip, then after each, so that the counter never passes the bound.
     pub(super) fn for_loop(&mut self, inst: Inst) -> Result<()> {
-        let InstData::For { lo, hi, step, rev, init, body, .. } = &self.func.insts[inst] else {
+        let InstData::For { lo, hi, step, rev, init, body, attrs } = &self.func.insts[inst] else {
             unreachable!("called for loops")
         };
-        let (rev, body) = (*rev, *body);
+        let (rev, body, programs) = (*rev, *body, attrs.programs);
         let signed = self.func.ty(*lo).scalar_elem().is_none_or(|s| s.is_signed_int());
         let (lo, hi, step) = (self.scalar(*lo), self.scalar(*hi), self.scalar(*step));
         let entering = self.flatten_all(init);
@@ -47,17 +47,30 @@ impl Emitter<'_> {
         let (counter, open_counter) = self.w.open_phi(lo.ty);
         let open = self.open_carried(&params[1..], &entering);
         self.define_value(params[0], vec![counter]);
-        self.order_enter_loop(&[body]);
+        // Programs are in no order with each other.
+        if !programs {
+            self.order_enter_loop(&[body]);
+        }
         let outside = self.enter_loop();
+        self.program_loops += u32::from(programs);
         self.block(body)?;
+        self.program_loops -= u32::from(programs);
         self.leave_loop(outside);
         let leaving = self.flatten_all(self.func.yielded(body));
         let (more, next) = if rev {
             let more = self.w.icmp(if signed { "sgt" } else { "ugt" }, counter, lo);
             (more, self.w.sub(counter, step))
         } else {
-            let left = self.w.sub(hi, counter);
-            (self.w.icmp("ugt", left, step), self.w.add(counter, step))
+            let next = self.w.add(counter, step);
+            // Where neither bound is negative, the next counter may pass the bound without a carry: one instruction fewer.
+            let positive = lo.as_int().is_some_and(|v| v >= 0) && step.as_int().is_some_and(|v| v > 0) && signed;
+            let more = if positive {
+                self.w.icmp("ult", next, hi)
+            } else {
+                let left = self.w.sub(hi, counter);
+                self.w.icmp("ugt", left, step)
+            };
+            (more, next)
         };
         let latch = self.w.current();
         self.w.branch(more, head, exit);

@@ -71,6 +71,10 @@ pub(super) struct Emitter<'a> {
     pub(super) slots_read: FxHashMap<Value, (Val, Val, u32)>,
     /// What is being written runs on the consumers' warps alone, which are all warps but the last.
     pub(super) consumers: bool,
+    /// Loops around the current place whose trips are programs of their own.
+    pub(super) program_loops: u32,
+    /// Where the boxes of tensor stores lie, two a warp.
+    pub(super) staging: Option<Val>,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
@@ -101,6 +105,8 @@ impl<'a> Emitter<'a> {
             descriptors: FxHashMap::default(),
             slots_read: FxHashMap::default(),
             consumers: false,
+            program_loops: 0,
+            staging: None,
             slots: SecondaryMap::new(),
         }
     }
@@ -179,6 +185,14 @@ impl<'a> Emitter<'a> {
                 let value = self.w.resize_signed(full, self.index);
                 self.define(inst, vec![value]);
             }
+            InstData::BlockId => {
+                let value = self.special("ctaid.x", i64::from(i32::MAX));
+                self.define(inst, vec![value]);
+            }
+            InstData::NumBlocks => {
+                let value = self.special("nctaid.x", i64::from(i32::MAX));
+                self.define(inst, vec![value]);
+            }
             InstData::Unary { op, arg } => self.unary(inst, *op, *arg)?,
             InstData::Binary { op, a, b } => self.binary(inst, *op, *a, *b)?,
             InstData::Fma { a, b, c } => self.fma(inst, *a, *b, *c)?,
@@ -250,6 +264,8 @@ impl<'a> Emitter<'a> {
             InstData::BarrierArrive { barrier, slot, enable } => self.barrier_arrive(*barrier, *slot, *enable)?,
             InstData::BarrierWait { barrier, slot, phase } => self.barrier_wait(*barrier, *slot, *phase)?,
             InstData::TmaFill { place, ring, slot, barrier } => self.tma_fill(place, *ring, *slot, *barrier)?,
+            InstData::TmaStore { place, value } => self.tma_store(inst, place, *value)?,
+            InstData::TmaStoreWait => self.tma_store_wait(),
             InstData::IsProducer => self.is_producer(inst),
             InstData::DotScaled { .. } => return Err(internal("a dot_scaled is left after the passes for GPUs")),
             InstData::Sort { args, axis, descending } => self.sort(inst, args, usize::from(*axis), *descending)?,
@@ -382,6 +398,9 @@ impl<'a> Emitter<'a> {
                 let register = ["x", "y", "z"][usize::from(axis)];
                 self.special(&format!("ctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65535 })
             }
+            GridMapping::Ordered { .. } | GridMapping::Persistent => {
+                unreachable!("the pass that gives programs an order leaves no program ids")
+            }
             GridMapping::Linear => {
                 let linear = self.special("ctaid.x", i64::from(i32::MAX));
                 let mut rest = linear;
@@ -410,7 +429,7 @@ impl<'a> Emitter<'a> {
                 let register = ["x", "y", "z"][usize::from(axis)];
                 self.special(&format!("nctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65536 })
             }
-            GridMapping::Linear => {
+            GridMapping::Linear | GridMapping::Ordered { .. } | GridMapping::Persistent => {
                 let full = self.params.value(PtxParam::GridExtent(axis));
                 self.w.resize_signed(full, self.index)
             }

@@ -13,6 +13,7 @@ mod control;
 mod convert;
 mod dot;
 mod emit;
+mod epilogue;
 mod error;
 mod float8;
 mod fragments;

@@ -88,6 +88,8 @@ impl Emitter<'_> {
             InstData::Load { place, .. } | InstData::AtomicLoad { place, .. } => (place, Kind::Read, self.func.result(inst)),
             InstData::Store { place, value, .. } | InstData::AtomicStore { place, value, .. } => (place, Kind::Write, *value),
             InstData::AtomicRmw { place, value, .. } | InstData::AtomicCas { place, value, .. } => (place, Kind::Atomic, *value),
+            // The engine writes for no thread in particular.
+            InstData::TmaStore { place, value } => (place, Kind::Write, *value),
             _ => return None,
         };
         let root = match place {
@@ -95,7 +97,8 @@ impl Emitter<'_> {
             Place::View(access) => root_of(self.func, access.view),
         };
         let one_owner = |id: &LayoutId| id.layout().free_threads() == (0, 0);
-        let owned = self.func.ty(value).layout().filter(one_owner).map(|id| (place.clone(), id));
+        let by_threads = !matches!(self.func.insts[inst], InstData::TmaStore { .. });
+        let owned = self.func.ty(value).layout().filter(|id| by_threads && one_owner(id)).map(|id| (place.clone(), id));
         Some(Touch { root, kind, owned })
     }
 

@@ -5,7 +5,7 @@
 
 use kiln_ir::artifact::{GridMapping, PtxParam, TensorMap};
 use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
-use kiln_passes::gpu::tensor_boxes;
+use kiln_passes::gpu::{store_boxes, tensor_boxes};
 
 use super::roles::tensor_map;
 use super::text::{Ty, Val};
@@ -24,6 +24,8 @@ pub(super) struct Uses {
     prints: bool,
     grid_sync: bool,
     producer: bool,
+    ordered: bool,
+    persistent: bool,
     maps: Vec<TensorMap>,
 }
 
@@ -32,21 +34,32 @@ impl Uses {
         let mut uses = Uses::default();
         func.walk(|_, inst| match func.insts[inst] {
             InstData::NumSms => uses.num_sms = true,
+            InstData::BlockId => uses.ordered = true,
+            InstData::NumBlocks => uses.persistent = true,
             InstData::Print { .. } => uses.prints = true,
             InstData::GridSync => uses.grid_sync = true,
             InstData::IsProducer => uses.producer = true,
             InstData::TmaFill { ref place, ring, .. } => {
                 let ty = func.ty(ring);
                 if let (Some(boxes), Some(elem)) = (tensor_boxes(func, place, ty), ty.scalar_elem()) {
-                    let map = tensor_map(&boxes, elem);
-                    if !uses.maps.contains(&map) {
-                        uses.maps.push(map);
-                    }
+                    uses.add_map(tensor_map(&boxes, elem));
+                }
+            }
+            InstData::TmaStore { ref place, value } => {
+                let ty = func.ty(value);
+                if let (Some(boxes), Some(elem)) = (store_boxes(func, place, ty), ty.elem().scalar()) {
+                    uses.add_map(tensor_map(&boxes.map, elem));
                 }
             }
             _ => {}
         });
         uses
+    }
+
+    fn add_map(&mut self, map: TensorMap) {
+        if !self.maps.contains(&map) {
+            self.maps.push(map);
+        }
     }
 
     /// Warps behind those that hold tiles.
@@ -57,7 +70,12 @@ impl Uses {
 
 impl Params {
     pub(super) fn of(func: &Function, uses: Uses) -> Params {
-        let grid = if func.grid_rank <= 3 { GridMapping::Direct } else { GridMapping::Linear };
+        let grid = match uses {
+            Uses { persistent: true, .. } => GridMapping::Persistent,
+            Uses { ordered: true, .. } => GridMapping::Ordered { group: func.schedule.group.unwrap_or(1) },
+            _ if func.grid_rank <= 3 => GridMapping::Direct,
+            _ => GridMapping::Linear,
+        };
         let mut params = Params { list: Vec::new(), types: Vec::new(), grid };
         for (number, &value) in func.param_values().iter().enumerate() {
             let param = number as u32;
@@ -77,7 +95,7 @@ impl Params {
                 }
             }
         }
-        if grid == GridMapping::Linear {
+        if grid != GridMapping::Direct {
             for axis in 0..func.grid_rank {
                 params.push(PtxParam::GridExtent(axis), Ty::I64);
             }

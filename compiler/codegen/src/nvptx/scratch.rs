@@ -210,7 +210,8 @@ impl Emitter<'_> {
         }
     }
 
-    fn piece(&mut self, bytes: u32) -> Val {
+    /// Memory of its own, of which whoever asks for it sees to the order.
+    pub(super) fn piece(&mut self, bytes: u32) -> Val {
         let align = self.scratch.align(bytes);
         let at = self.scratch.small.next_multiple_of(align);
         self.scratch.small = at + bytes.next_multiple_of(16);

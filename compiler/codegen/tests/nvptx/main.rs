@@ -3,7 +3,9 @@
 mod async_rules;
 mod attention;
 mod counting;
+mod epilogue;
 mod executed;
+mod persistent;
 mod pins;
 mod products;
 mod refusals;

@@ -55,7 +55,7 @@ fn every_type_and_order() {
 
 /// A product of bytes whose operands both have k running through memory.
 fn along_k([m, k, n]: [i64; 3], elem: &str, out: &str, warps: u32) -> String {
-    let facts = |number: u32| format!("{{number {number}, align 16, dims [?, ?], strides [?%16, =1]}}");
+    let facts = |number: u32, row: &str| format!("{{number {number}, align 16, dims [?, ?], strides [{row}, =1]}}");
     format!(
         "kernel @0 k(v0.a: tensor<{elem}, 2> {}, v1.b: tensor<{elem}, 2> {}, v2.c: mut tensor<{out}, 2> {}) grid 1 index 32 schedule {{warps {warps}}} {{\n\
          v3: index = const 0\n\
@@ -65,9 +65,9 @@ fn along_k([m, k, n]: [i64; 3], elem: &str, out: &str, warps: u32) -> String {
          v7: tile<{out}, [{m}, {n}]> = dot v4, v6\n\
          store v2[v3..+{m}, v3..+{n}], v7\n\
          yield\n}}\n",
-        facts(0),
-        facts(1),
-        facts(2),
+        facts(0, "?%16"),
+        facts(1, "?%16"),
+        facts(2, "?"),
     )
 }
 
@@ -152,13 +152,13 @@ fn attention_agrees_with_the_cpu() {
 /// consumers' loop, a step of 64 along k takes few other instructions, and no barrier of the block.
 #[test]
 fn instructions_of_a_matmul() {
-    // 32 others for 4 HGMMA; two blocks of rows a warpgroup, 8 HGMMA, take more (the goal for them is 40).
+    // 32 others for 4 HGMMA; two blocks of rows a warpgroup, 8 HGMMA, take more.
     for (tile, warps, others) in [
         ([128, 128, 64], 8, 32),
         ([128, 256, 64], 8, 32),
         ([128, 192, 64], 8, 32),
-        ([256, 128, 64], 8, 42),
-        ([128, 128, 64], 4, 42),
+        ([256, 128, 64], 8, 40),
+        ([128, 128, 64], 4, 40),
     ] {
         let artifact = ptx(&looped(tile, "bf16", "f32", warps, 3, ("?%16", 16)), "sm_90a");
         assert_eq!(artifact.layouts.conversions, 0, "{tile:?}");

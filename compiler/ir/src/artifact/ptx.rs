@@ -119,6 +119,36 @@ pub enum GridMapping {
     Direct,
     /// One-dimensional launch over all programs, axis 0 fastest; extents come in hidden parameters.
     Linear,
+    /// One-dimensional launch over all programs: so many along axis 0 for each step along axis 1, then the next so many along axis 0, then the other axes; extents
+    /// come in hidden parameters.
+    Ordered {
+        /// How many along axis 0.
+        group: u32,
+    },
+    /// One-dimensional launch of as many thread blocks as there are multiprocessors, or programs if those are fewer; each runs several programs. Extents come in
+    /// hidden parameters.
+    Persistent,
+}
+
+impl GridMapping {
+    /// The linear number, axis 0 fastest, of the program that thread block `block` runs in a grid of these extents; None where it runs several.
+    pub fn program(self, block: [u32; 3], grid: &[i64; 5]) -> Option<i64> {
+        let [x, y, z] = block.map(i64::from);
+        match self {
+            GridMapping::Direct => Some(x + grid[0] * (y + grid[1] * z)),
+            GridMapping::Linear => Some(x),
+            GridMapping::Persistent => None,
+            GridMapping::Ordered { group } => {
+                let plane = grid[0] * grid[1];
+                let (rest, within) = (x / plane, x % plane);
+                let (group, each) = (i64::from(group), i64::from(group) * grid[1]);
+                let first = within / each * group;
+                let rows = group.min(grid[0] - first);
+                let in_group = within % each;
+                Some(first + in_group % rows + grid[0] * (in_group / rows) + plane * rest)
+            }
+        }
+    }
 }
 
 /// What layout assignment did.

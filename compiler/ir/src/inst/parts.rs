@@ -120,4 +120,6 @@ pub struct LoopAttrs {
     pub specialize: bool,
     /// `unroll(..)`.
     pub unroll: bool,
+    /// A trip is a program of its own, in no order with the others (the pass `persist`).
+    pub programs: bool,
 }

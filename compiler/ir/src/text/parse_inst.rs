@@ -28,6 +28,8 @@ impl Parser<'_> {
             "program_id" => InstData::ProgramId { axis: self.number()? },
             "num_programs" => InstData::NumPrograms { axis: self.number()? },
             "num_sms" => InstData::NumSms,
+            "block_id" => InstData::BlockId,
+            "num_blocks" => InstData::NumBlocks,
             "iota" => InstData::Iota { start: self.number()? },
             "fma" => {
                 let [a, b, c] = self.operands()?;
@@ -186,7 +188,9 @@ impl Parser<'_> {
                 let step = self.value()?;
                 let rev = self.eat_word("rev");
                 let stages = if self.eat_word("stages") { Some(self.number()?) } else { None };
-                let attrs = LoopAttrs { stages, specialize: self.eat_word("specialize"), unroll: self.eat_word("unroll") };
+                let (specialize, unroll, programs) =
+                    (self.eat_word("specialize"), self.eat_word("unroll"), self.eat_word("programs"));
+                let attrs = LoopAttrs { stages, specialize, unroll, programs };
                 self.expect_word("init")?;
                 let init = self.value_list()?;
                 self.func.locs[inst] = self.loc()?;
@@ -268,6 +272,8 @@ impl Parser<'_> {
                 self.expect_word("from")?;
                 InstData::TmaFill { place: self.place()?, ring, slot, barrier }
             }
+            "tma_store" => InstData::TmaStore { place: self.place()?, value: self.next_value()? },
+            "tma_store_wait" => InstData::TmaStoreWait,
             "is_producer" => InstData::IsProducer,
             "asm" => InstData::InlineAsm {
                 text: self.string()?.into(),

@@ -21,6 +21,8 @@ impl Printer<'_> {
             ProgramId { axis } => self.put(format_args!("program_id {axis}")),
             NumPrograms { axis } => self.put(format_args!("num_programs {axis}")),
             NumSms => self.put_str("num_sms"),
+            BlockId => self.put_str("block_id"),
+            NumBlocks => self.put_str("num_blocks"),
             Iota { start } => self.put(format_args!("iota {start}")),
             Unary { op, arg } => self.op(op.name(), &[*arg]),
             Binary { op, a, b } => self.op(op.name(), &[*a, *b]),
@@ -189,6 +191,7 @@ impl Printer<'_> {
                 }
                 self.flag(" specialize", attrs.specialize);
                 self.flag(" unroll", attrs.unroll);
+                self.flag(" programs", attrs.programs);
                 self.list(" init", init);
             }
             While { init, .. } => self.list("while init", init),
@@ -246,6 +249,11 @@ impl Printer<'_> {
                 self.op("tma_fill", &[*ring, *slot, *barrier]);
                 self.place(" from", place);
             }
+            TmaStore { place, value } => {
+                self.place("tma_store", place);
+                self.optional(", ", Some(*value));
+            }
+            TmaStoreWait => self.put_str("tma_store_wait"),
             IsProducer => self.put_str("is_producer"),
             InlineAsm { text, constraints, args, pure_ } => {
                 self.put(format_args!("asm {} {}", attrs::quoted(text), attrs::quoted(constraints)));

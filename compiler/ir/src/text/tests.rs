@@ -100,6 +100,10 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     ring_commit
     ring_wait 1
     v75: tile<f32, [2], #layout5> = ring_read v74, v16
+    tma_store v33[v3..+2!, v7], v75
+    tma_store_wait
+    v76: index = block_id
+    v77: index = num_blocks
     yield
 }
 
@@ -249,7 +253,12 @@ impl Choices<'_> {
                 rev: self.flag(),
                 init: list(self),
                 body: self.block(func, values, depth),
-                attrs: LoopAttrs { stages: self.flag().then_some(3), specialize: self.flag(), unroll: self.flag() },
+                attrs: LoopAttrs {
+                    stages: self.flag().then_some(3),
+                    specialize: self.flag(),
+                    unroll: self.flag(),
+                    programs: self.flag(),
+                },
             },
             11 => {
                 InstData::While { init: list(self), cond: self.block(func, values, depth), body: self.block(func, values, depth) }

@@ -116,6 +116,10 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
                 rule.tile(of, elem, &shape);
             }
         }
+        InstData::TmaStore { place, value } => {
+            rule.require(matches!(place, Place::View(_)), || "a tensor copy is of a view".into());
+            rule.written(place, &[*value], None, None);
+        }
         _ => return false,
     }
     true

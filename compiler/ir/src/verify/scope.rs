@@ -138,6 +138,8 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::BarrierArrive { .. }
                 | InstData::BarrierWait { .. }
                 | InstData::TmaFill { .. }
+                | InstData::TmaStore { .. }
+                | InstData::TmaStoreWait
                 | InstData::IsProducer
                 | InstData::InlineAsm { pure_: false, .. }
         );

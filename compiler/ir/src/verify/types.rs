@@ -39,6 +39,7 @@ fn num_results(c: &Checker<'_>, data: &InstData) -> Option<usize> {
         Assume { .. } | AssumeAligned { .. } | GridSync => 0,
         RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } => 0,
         BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => 0,
+        TmaStore { .. } | TmaStoreWait => 0,
         DotWait { arg, .. } => usize::from(arg.is_some()),
         Split { .. } | TopK { .. } => 2,
         Reduce { args, .. } | Scan { args, .. } | Sort { args, .. } => args.len(),
@@ -113,7 +114,7 @@ impl Rule<'_, '_> {
                 self.axis(*axis, 5);
                 self.same(self.results[0], Type::index());
             }
-            NumSms => self.same(self.results[0], Type::index()),
+            NumSms | BlockId | NumBlocks => self.same(self.results[0], Type::index()),
             Iota { .. } => {
                 let ty = self.results[0];
                 self.elem(ty, "an integer type", ScalarType::is_int);
@@ -251,6 +252,7 @@ impl Rule<'_, '_> {
             Load { .. } | Store { .. } | Prefetch { .. } => {}
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {}
             BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => {}
+            TmaStore { .. } | TmaStoreWait => {}
             IsProducer => self.require(self.results[0] == Type::bool(), || "a role is a scalar bool".into()),
             AtomicRmw { .. } | AtomicCas { .. } | AtomicLoad { .. } | AtomicStore { .. } => {}
         }

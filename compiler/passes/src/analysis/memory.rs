@@ -69,7 +69,9 @@ impl Writes {
     pub fn add(&mut self, func: &Function, inst: Inst) {
         let acquires = |order: MemOrder| matches!(order, MemOrder::Acquire | MemOrder::AcqRel);
         match &func.insts[inst] {
-            InstData::Store { place, .. } | InstData::AtomicStore { place, .. } => self.add_root(root(func, place)),
+            InstData::Store { place, .. } | InstData::TmaStore { place, .. } | InstData::AtomicStore { place, .. } => {
+                self.add_root(root(func, place))
+            }
             InstData::AtomicRmw { place, order, .. } | InstData::AtomicCas { place, order, .. } => {
                 self.add_root(root(func, place));
                 self.others_visible |= acquires(*order);

@@ -147,6 +147,8 @@ impl Walk<'_> {
             | ProgramId { .. }
             | NumPrograms { .. }
             | NumSms
+            | BlockId
+            | NumBlocks
             | Iota { .. }
             | ConvertLayout { .. }
             | Gather { .. } => Step::Keep,
@@ -154,7 +156,7 @@ impl Walk<'_> {
             Yield { .. } | Call { .. } | Print { .. } | AssumeAligned { .. } | GridSync | InlineAsm { .. } => Step::Keep,
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => Step::Keep,
             DotStart { .. } | DotWait { .. } | BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } => Step::Keep,
-            BarrierWait { .. } | TmaFill { .. } | IsProducer => Step::Keep,
+            BarrierWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait | IsProducer => Step::Keep,
         }
     }
 

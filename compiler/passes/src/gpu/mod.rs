@@ -1,13 +1,16 @@
 //! Passes that run only for the GPU.
 //!
-//! [`sub_tiles`] makes loops of tiles that are larger than registers. The passes of `pipeline::LAYOUTS` then give every tile a layout: [`warps`], [`warpgroups`],
+//! [`sub_tiles`] makes loops of tiles that are larger than registers. The passes of `pipeline::LAYOUTS` then give every tile a layout: [`persist`], [`warps`], [`warpgroups`],
 //! [`roles`], [`stage`] and [`propagate`], which asks `tensor_cores` for the fragments of products and `coalesce` for blocked layouts of memory operations; everything
-//! else takes the layout of what it works on, and what does not fit gets a `ConvertLayout`.
+//! else takes the layout of what it works on, and what does not fit gets a `ConvertLayout`. Of what is laid out, [`epilogue`]
+//! takes stores that the TMA engine can do.
 
 mod access;
 mod coalesce;
+pub(crate) mod epilogue;
 mod facts;
 mod narrow;
+pub(crate) mod persist;
 pub(crate) mod propagate;
 pub(crate) mod roles;
 mod rules;
@@ -22,6 +25,7 @@ pub(crate) mod warps;
 use kiln_ir::{Function, InstData};
 
 pub use access::{Access, access_of};
+pub use epilogue::{ROWS, StoreBoxes, store_boxes};
 pub use facts::{Facts, Lanes, ViewFacts};
 pub use kiln_ir::artifact::LayoutStats;
 pub use narrow::narrow_accesses;

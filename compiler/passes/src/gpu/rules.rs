@@ -77,6 +77,8 @@ pub(super) fn kind(data: &InstData) -> Kind {
         InstData::ProgramId { .. }
         | InstData::NumPrograms { .. }
         | InstData::NumSms
+        | InstData::BlockId
+        | InstData::NumBlocks
         | InstData::MakeView { .. }
         | InstData::SubView { .. }
         | InstData::PermuteView { .. }
@@ -101,6 +103,8 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::BarrierArrive { .. }
         | InstData::BarrierWait { .. }
         | InstData::TmaFill { .. }
+        | InstData::TmaStore { .. }
+        | InstData::TmaStoreWait
         | InstData::IsProducer
         | InstData::GridSync => Kind::Control,
     }

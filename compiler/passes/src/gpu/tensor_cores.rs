@@ -22,7 +22,7 @@ use rustc_hash::FxHashSet;
 use super::rules::{Kind, kind};
 
 /// Warps of a warpgroup.
-const GROUP: u32 = 4;
+pub(super) const GROUP: u32 = 4;
 
 /// The instruction a product runs on (PTX ISA, "Matrix multiply-accumulate operation using mma instruction").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

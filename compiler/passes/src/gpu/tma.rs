@@ -34,12 +34,32 @@ pub struct TensorBoxes {
 
 /// The boxes that fill a slot of a ring with tiles of type `ring` from `place`; None where an access is no box, or the slot pads the tile.
 pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<TensorBoxes> {
-    let Place::View(access) = place else { return None };
     let layout = ring.layout()?.layout();
     let &[rows, columns] = ring.shape() else { return None };
     if layout.physical().as_slice() != [rows, columns] {
         return None;
     }
+    let fast = usize::from(layout.offset(&[0, 1]) == Some(1));
+    let (param, dims) = map_dims(func, place, fast)?;
+    let (swizzle, span) = swizzle_of(layout, fast, ring.elem().bytes())?;
+    let extent = [rows, columns];
+    let depth = rows_of_box(layout, fast, extent, span);
+    let mut tile: SmallVec<[u16; 5]> = smallvec![1; dims.len()];
+    (tile[0], tile[1]) = (span as u16, depth as u16);
+    let mut boxes = Vec::new();
+    for column in (0..extent[fast]).step_by(span as usize) {
+        for row in (0..extent[1 - fast]).step_by(depth as usize) {
+            let at = if fast == 1 { [row, column] } else { [column, row] };
+            boxes.push((at, layout.offset(&at)?));
+        }
+    }
+    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes })
+}
+
+/// The tensor parameter of an access, and the dimensions of a map for tiles of two axes, of which `fast` runs through memory: innermost first, that of the
+/// parameter and that of the view. None where the access is no box.
+pub(super) fn map_dims(func: &Function, place: &Place, fast: usize) -> Option<(u32, SmallVec<[(u8, u8); 5]>)> {
+    let Place::View(access) = place else { return None };
     let (param, of_param) = origin(func, access.view)?;
     let mut spans: SmallVec<[u8; 5]> = smallvec![];
     for (dim, index) in access.index.iter().enumerate() {
@@ -50,23 +70,10 @@ pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
         }
     }
     let &[first, second] = spans.as_slice() else { return None };
-    let fast = usize::from(layout.offset(&[0, 1]) == Some(1));
     let (inner, outer) = if fast == 1 { (second, first) } else { (first, second) };
     let rest = (0..access.index.len() as u8).rev().filter(|dim| !spans.contains(dim));
     let dims = [inner, outer].into_iter().chain(rest).map(|dim| (of_param[usize::from(dim)], dim)).collect();
-    let (swizzle, span) = swizzle_of(layout, fast, ring.elem().bytes())?;
-    let extent = [rows, columns];
-    let depth = rows_of_box(layout, fast, extent, span);
-    let mut tile: SmallVec<[u16; 5]> = smallvec![1; access.index.len()];
-    (tile[0], tile[1]) = (span as u16, depth as u16);
-    let mut boxes = Vec::new();
-    for column in (0..extent[fast]).step_by(span as usize) {
-        for row in (0..extent[1 - fast]).step_by(depth as usize) {
-            let at = if fast == 1 { [row, column] } else { [column, row] };
-            boxes.push((at, layout.offset(&at)?));
-        }
-    }
-    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes })
+    Some((param, dims))
 }
 
 /// Whether the facts of a launch promise what a tensor map of these boxes asks for.

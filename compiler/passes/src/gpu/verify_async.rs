@@ -8,7 +8,8 @@
 //! 2. a slot that is filled before it is free, read before it is full, or freed while a product under way reads it;
 //! 3. bytes that were announced and bytes that come, which differ;
 //! 4. a copy of a group (`cp.async`) into a slot that was read since the last barrier, a read of a slot whose group was not waited for;
-//! 5. a product's sum that is used, other than by the next product, before a wait has named it.
+//! 5. a product's sum that is used, other than by the next product, before a wait has named it;
+//! 6. copies out of shared memory that are under way when the program ends.
 
 use std::collections::VecDeque;
 
@@ -87,9 +88,13 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
                 numbers: FxHashMap::default(),
                 tiles: FxHashMap::default(),
                 flying: VecDeque::new(),
+                storing: false,
                 ops: vec![],
             };
             trace.block(func.body)?;
+            if trace.storing {
+                return Err(format!("copies out of shared memory are under way at the end (sizes of {size})"));
+            }
             Ok(trace.ops)
         };
         let mut split = false;
@@ -117,6 +122,8 @@ struct Trace<'f> {
     tiles: FxHashMap<Value, Tile>,
     /// Products under way, oldest first, and the values that hold their sums.
     flying: VecDeque<Inst>,
+    /// Copies out of shared memory are under way.
+    storing: bool,
     ops: Vec<Op>,
 }
 
@@ -233,6 +240,8 @@ impl Trace<'_> {
                     self.tiles.insert(results[0], Tile::default());
                 }
             }
+            InstData::TmaStore { .. } => self.storing = true,
+            InstData::TmaStoreWait => self.storing = false,
             _ => self.scalar(data, results),
         }
         Ok(())
@@ -264,8 +273,8 @@ impl Trace<'_> {
             InstData::Cmp { op, a, b } => i64::from(compare(op, self.number(a), self.number(b))),
             InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
             InstData::Cast { arg } => self.number(arg),
-            InstData::ProgramId { .. } => self.size % 3,
-            InstData::NumPrograms { .. } | InstData::NumSms => 3,
+            InstData::ProgramId { .. } | InstData::BlockId => self.size % 3,
+            InstData::NumPrograms { .. } | InstData::NumSms | InstData::NumBlocks => 3,
             _ => self.size,
         };
         self.numbers.insert(result, number);
