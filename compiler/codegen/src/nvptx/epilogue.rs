@@ -64,7 +64,7 @@ impl Emitter<'_> {
                 let start = match access.index[usize::from(dim)] {
                     SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
                 };
-                self.w.resize_signed(start, Ty::I32)
+                self.coordinate(start)
             })
             .collect();
         let starts: Vec<Val> = (starts.into_iter().enumerate())

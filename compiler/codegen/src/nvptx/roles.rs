@@ -103,7 +103,7 @@ impl Emitter<'_> {
 
     /// The start of a box, as 32 bits. One that does not fit saturates: it is as far outside of the tensor as it was, with room for what is added for
     /// further boxes of the tile.
-    fn coordinate(&mut self, start: Val) -> Val {
+    pub(super) fn coordinate(&mut self, start: Val) -> Val {
         if start.ty != Ty::I64 {
             return self.w.resize_signed(start, Ty::I32);
         }

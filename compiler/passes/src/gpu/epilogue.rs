@@ -80,13 +80,13 @@ fn groups_of(layout: &Layout, shape: [u32; 2]) -> Option<[u32; 2]> {
 /// Runs the pass on a kernel that has layouts.
 pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     if context.has_warpgroups() {
-        send_by_engine(func);
+        send_by_engine(func, context.fits_32_bit);
     }
     Ok(())
 }
 
-fn send_by_engine(func: &mut Function) {
-    let facts = Facts::of(func);
+fn send_by_engine(func: &mut Function, fits_32_bit: bool) {
+    let facts = Facts::of(func).with_fitting_tensors(fits_32_bit);
     let mut accesses = Accesses::default();
     accesses.block(func, func.body, false);
     if accesses.publishes {
