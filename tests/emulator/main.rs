@@ -1,5 +1,6 @@
 //! The emulator as a device of the runtime: what it reports, and what only it and a GPU can do.
 
+mod attention;
 mod wide;
 
 use kiln::emulator::FaultKind;

@@ -3,6 +3,8 @@
 //!
 //! ptxas comes from `KILN_TOOLS`, or `target/tools` of the workspace; without either, tests that need it say so and do nothing.
 
+mod attention;
+mod sass;
 mod wide;
 
 use std::collections::BTreeMap;

@@ -515,6 +515,12 @@ pub enum InstData {
         /// Products that may be under way.
         pending: u32,
     },
+    /// The tile as it is, for what is to be computed behind this place: nothing that uses the result moves in front of a `DotWait` or `DotStart` before it.
+    /// Result: as `arg`.
+    Hold {
+        /// The tile.
+        arg: Value,
+    },
     /// As many barriers in shared memory (mbarriers), each in phase 0, that so many arrivals complete. Result: scalar i32, where they lie.
     BarrierNew {
         /// Number of barriers.

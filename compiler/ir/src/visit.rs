@@ -123,6 +123,7 @@ macro_rules! operands {
             | ExtractSlice { arg, .. }
             | Flip { arg, .. }
             | ConvertLayout { arg }
+            | Hold { arg }
             | TopK { arg, .. } => f(arg),
             Binary { a, b, .. } | Cmp { a, b, .. } | Join { a, b } => {
                 f(a);
@@ -307,6 +308,7 @@ impl InstData {
             }
             InstData::DotStart { .. }
             | InstData::DotWait { .. }
+            | InstData::Hold { .. }
             | InstData::BarrierNew { .. }
             | InstData::BarrierExpect { .. }
             | InstData::BarrierArrive { .. }

@@ -24,6 +24,8 @@ const COMMON: &[Pass] = &[
     LICM,
     // Loop invariants now stand beside equal ones outside.
     CSE,
+    // Masks that are left where a product's tile is masked as a whole or not at all: what made them goes with the selects.
+    WHOLE_TILES,
     DCE,
     INDEX_WIDTH,
 ];
@@ -40,11 +42,13 @@ const MASKS: Pass = Pass::function("masks", masks::run);
 const DOT_ACC: Pass = Pass::function("dot-acc", dot_acc::run);
 const SCALED_DOTS: Pass = Pass::function("scaled-dots", scaled_dots::run);
 const LICM: Pass = Pass::function("licm", licm::run);
+const WHOLE_TILES: Pass = Pass::function("whole-tiles", gpu::whole_tiles::run);
 const INDEX_WIDTH: Pass = Pass::function("index-width", index_width::run);
 const SUB_TILES: Pass = Pass::function("sub-tiles", gpu::sub_tiles::run);
 const WARPS: Pass = Pass::function("warps", gpu::warps::run);
 const WARPGROUPS: Pass = Pass::function("warpgroups", gpu::warpgroups::run);
 const ROLES: Pass = Pass::function("roles", gpu::roles::run);
+const OVERLAP: Pass = Pass::function("overlap", gpu::overlap::run);
 const STAGE: Pass = Pass::function("stage", gpu::stage::run);
 const PROPAGATE: Pass = Pass::function("propagate", gpu::propagate::run);
 const PERSIST: Pass = Pass::function("persist", gpu::persist::run);
@@ -62,7 +66,8 @@ pub const LAYOUTS: &[Pass] = &[
     PERSIST,    // Each role inherits the loop over programs.
     WARPS,      // Products that warpgroups run decide what their operands' memory looks like.
     WARPGROUPS, // Loads for those that the TMA engine can do; the rest is staged by the threads that multiply.
-    ROLES, STAGE, PROPAGATE, // Sums whose layout is final leave by the TMA engine where that can be.
+    ROLES,      // The consumers' loops, where each trip does two products in turn.
+    OVERLAP, STAGE, PROPAGATE, // Sums whose layout is final leave by the TMA engine where that can be.
     EPILOGUE,
 ];
 

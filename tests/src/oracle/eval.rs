@@ -342,7 +342,7 @@ impl Program<'_> {
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {
                 return Err(Fault::Unsupported("rings, which only layout assignment makes".into()));
             }
-            DotStart { .. } | DotWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait | IsProducer => {
+            DotStart { .. } | DotWait { .. } | Hold { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait | IsProducer => {
                 return Err(Fault::Unsupported("instructions of warpgroups, which only layout assignment makes".into()));
             }
             BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } => {

@@ -13,6 +13,7 @@ use super::error::{Result, internal};
 use super::lines::Lines;
 use super::order::MemoryOrder;
 use super::params::{Params, Uses, memory_type};
+use super::registers::Registers;
 use super::scratch::Scratch;
 use super::spread::{Spread, Threads};
 use super::text::{Ty, Val, Writer};
@@ -75,6 +76,8 @@ pub(super) struct Emitter<'a> {
     pub(super) program_loops: u32,
     /// Where the boxes of tensor stores lie, two a warp.
     pub(super) staging: Option<Val>,
+    /// How many registers each role has, where they differ.
+    pub(super) registers: Option<Registers>,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
@@ -82,7 +85,10 @@ impl<'a> Emitter<'a> {
     pub(super) fn new(module: &'a Module, func: &'a Function, target: GpuTarget, warps: u32) -> Emitter<'a> {
         let uses = Uses::of(func);
         let mut w = Writer::new();
-        let threads = Threads::new(&mut w, warps, uses.producers());
+        let registers = if uses.producers() > 0 { Registers::of(func, warps) } else { None };
+        // Registers are handed over by whole warpgroups.
+        let producers = if registers.is_some() { 4 } else { uses.producers() };
+        let threads = Threads::new(&mut w, warps, producers);
         Emitter {
             module,
             func,
@@ -107,6 +113,7 @@ impl<'a> Emitter<'a> {
             consumers: false,
             program_loops: 0,
             staging: None,
+            registers,
             slots: SecondaryMap::new(),
         }
     }
@@ -259,6 +266,7 @@ impl<'a> Emitter<'a> {
                 self.dot_start(inst, &dot, *a, *b, *acc)?;
             }
             InstData::DotWait { arg, pending } => self.dot_wait(inst, *arg, *pending),
+            InstData::Hold { arg } => self.hold(inst, *arg),
             InstData::BarrierNew { count, arrivals } => self.barrier_new(inst, *count, *arrivals),
             InstData::BarrierExpect { barrier, slot, bytes } => self.barrier_expect(*barrier, *slot, *bytes)?,
             InstData::BarrierArrive { barrier, slot, enable } => self.barrier_arrive(*barrier, *slot, *enable)?,

@@ -25,6 +25,7 @@ mod packed;
 mod params;
 mod print;
 mod reduce;
+mod registers;
 mod remainder;
 mod ring;
 mod roles;

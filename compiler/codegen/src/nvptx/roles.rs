@@ -127,6 +127,15 @@ impl Emitter<'_> {
         let [warp, lane, others, end] = [(); 4].map(|()| self.w.new_label());
         self.w.branch(last_warp, warp, others);
         self.w.start(warp);
+        if let Some(registers) = self.registers {
+            let fewer = format!("setmaxnreg.dec.sync.aligned.u32 {};", registers.producer);
+            self.w.asm(&[], Asm::Warp, &fewer, "", &[]);
+            // The other warps of its warpgroup are there for their registers.
+            let first = self.w.icmp("ult", self.threads.tid, Val::i32(32 * (self.threads.warps + 1)));
+            let alone = self.w.new_label();
+            self.w.branch(first, alone, end);
+            self.w.start(alone);
+        }
         let elected = self.w.asm(&[Ty::I1], Asm::Warp, "elect.sync _|$0, -1;", "=b", &[])[0];
         self.w.branch(elected, lane, end);
         self.w.start(lane);
@@ -135,6 +144,10 @@ impl Emitter<'_> {
         self.order = order;
         self.w.jump(end);
         self.w.start(others);
+        if let Some(registers) = self.registers {
+            let more = format!("setmaxnreg.inc.sync.aligned.u32 {};", registers.consumer);
+            self.w.asm(&[], Asm::Warp, &more, "", &[]);
+        }
         self.consumers = true;
         self.block(otherwise)?;
         self.w.jump(end);

@@ -138,13 +138,30 @@ impl Emitter<'_> {
             self.w.asm(&[], Asm::Warp, &text, "", &[]);
             return;
         };
+        let done = self.through(&text, arg);
+        self.define(inst, done);
+    }
+
+    /// The registers of a tile as they are, for users that stay behind this place.
+    pub(super) fn hold(&mut self, inst: Inst, arg: Value) {
+        let held = self.through("", arg);
+        self.define(inst, held);
+    }
+
+    /// What comes of a tile's registers behind a piece of PTX that leaves them alone.
+    fn through(&mut self, text: &str, arg: Value) -> Vec<Val> {
         let regs = self.regs(arg);
-        let constraint = if regs[0].ty == Ty::F32 { "=f" } else { "=r" };
-        let mut constraints: Vec<String> = regs.iter().map(|_| constraint.to_owned()).collect();
+        let constraint = |v: &Val| match v.ty {
+            Ty::F32 => "=f",
+            Ty::F64 => "=d",
+            Ty::I64 => "=l",
+            Ty::F16 | Ty::BF16 | Ty::I16 => "=h",
+            _ => "=r",
+        };
+        let mut constraints: Vec<String> = regs.iter().map(|v| constraint(v).to_owned()).collect();
         constraints.extend((0..regs.len()).map(|i| i.to_string()));
         let types: Vec<Ty> = regs.iter().map(|v| v.ty).collect();
-        let done = self.w.asm(&types, Asm::Warp, &text, &constraints.join(","), &regs);
-        self.define(inst, done);
+        self.w.asm(&types, Asm::Warp, text, &constraints.join(","), &regs)
     }
 
     /// Operand `value`, whose rows or columns are dimension `across`.

@@ -30,7 +30,10 @@ fn without(func: &Function, inst: Inst) -> Function {
 
 /// What roles and groups do in loops: what a last trip leaves free, nobody may need.
 fn in_loops(func: &Function, block: Block, looped: bool, found: &mut Vec<Inst>) {
-    for &inst in &func.blocks[block].insts {
+    let insts = &func.blocks[block].insts;
+    for (number, &inst) in insts.iter().enumerate() {
+        // A wait once more for what was waited for keeps instructions in order, and that is not the game's business.
+        let again = insts[..number].iter().any(|&before| func.insts[before] == func.insts[inst]);
         let part = matches!(
             func.insts[inst],
             InstData::BarrierWait { .. }
@@ -40,7 +43,8 @@ fn in_loops(func: &Function, block: Block, looped: bool, found: &mut Vec<Inst>) 
                 | InstData::DotWait { arg: None, .. }
                 | InstData::RingWait { .. }
         );
-        if part && looped {
+        let repeated = again && matches!(func.insts[inst], InstData::BarrierWait { .. });
+        if part && looped && !repeated {
             found.push(inst);
         }
         for inner in func.insts[inst].blocks() {

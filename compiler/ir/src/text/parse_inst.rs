@@ -249,6 +249,7 @@ impl Parser<'_> {
                 InstData::RingRead { ring, slot }
             }
             "dot_wait" => InstData::DotWait { pending: self.number()?, arg: self.optional("of")? },
+            "hold" => InstData::Hold { arg: self.value()? },
             "barrier_new" => {
                 let count = self.number()?;
                 self.expect_word("arrivals")?;

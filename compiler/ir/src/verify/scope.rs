@@ -133,6 +133,7 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::RingRead { .. }
                 | InstData::DotStart { .. }
                 | InstData::DotWait { .. }
+                | InstData::Hold { .. }
                 | InstData::BarrierNew { .. }
                 | InstData::BarrierExpect { .. }
                 | InstData::BarrierArrive { .. }

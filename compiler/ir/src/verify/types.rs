@@ -181,6 +181,7 @@ impl Rule<'_, '_> {
                     self.same(self.ty(*arg), self.results[0]);
                 }
             }
+            Hold { arg } => self.same(self.ty(*arg), self.results[0]),
             DotScaled { a, a_scale, a_format, b, b_scale, b_format, acc } => {
                 self.dot_scaled([*a, *a_scale, *b, *b_scale], [*a_format, *b_format], *acc);
             }

@@ -155,8 +155,9 @@ impl Walk<'_> {
             MakeView { .. } | SubView { .. } | Dot { .. } | DotScaled { .. } | Sort { .. } | TopK { .. } => Step::Keep,
             Yield { .. } | Call { .. } | Print { .. } | AssumeAligned { .. } | GridSync | InlineAsm { .. } => Step::Keep,
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => Step::Keep,
-            DotStart { .. } | DotWait { .. } | BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } => Step::Keep,
-            BarrierWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait | IsProducer => Step::Keep,
+            DotStart { .. } | DotWait { .. } | Hold { .. } | BarrierNew { .. } | BarrierExpect { .. } => Step::Keep,
+            BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait => Step::Keep,
+            IsProducer => Step::Keep,
         }
     }
 

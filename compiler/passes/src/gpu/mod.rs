@@ -11,6 +11,7 @@ pub(crate) mod epilogue;
 mod facts;
 mod narrow;
 pub(crate) mod persist;
+pub(crate) mod overlap;
 pub(crate) mod propagate;
 pub(crate) mod roles;
 mod rules;
@@ -21,6 +22,7 @@ mod tma;
 mod verify_async;
 pub(crate) mod warpgroups;
 pub(crate) mod warps;
+pub(crate) mod whole_tiles;
 
 use kiln_ir::{Function, InstData};
 

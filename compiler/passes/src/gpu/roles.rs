@@ -225,6 +225,11 @@ impl Cursor {
         if slots == 1 {
             return Cursor { slot: self.slot, phase: binary(func, BinaryOp::Xor, self.phase, one, new, loc) };
         }
+        if slots == 2 {
+            // The phase changes behind slot 1.
+            let slot = binary(func, BinaryOp::Xor, self.slot, one, new, loc);
+            return Cursor { slot, phase: binary(func, BinaryOp::Xor, self.phase, self.slot, new, loc) };
+        }
         let last = constant(func, i64::from(slots - 1), ty, new);
         let wraps = compare(func, CmpOp::Eq, self.slot, last, new, loc);
         let above = binary(func, BinaryOp::Add, self.slot, one, new, loc);

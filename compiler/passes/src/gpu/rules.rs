@@ -45,6 +45,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::Bitcast { .. }
         | InstData::PtrAdd { .. }
         | InstData::DotWait { arg: Some(_), .. }
+        | InstData::Hold { .. }
         | InstData::InlineAsm { .. } => Kind::Elementwise,
         InstData::Load { .. }
         | InstData::Store { .. }

@@ -218,6 +218,10 @@ fn feeding(func: &Function, value: Value) -> Vec<Inst> {
         }
         match &func.insts[inst] {
             InstData::Dot { .. } | InstData::DotStart { .. } => found.push(inst),
+            &InstData::If { then, otherwise, .. } => {
+                let number = func.results_of(inst).iter().position(|&v| v == value);
+                todo.extend(number.iter().flat_map(|&n| [func.yielded(then)[n], func.yielded(otherwise)[n]]));
+            }
             data if kind(data) == Kind::Elementwise => todo.extend(data.operands()),
             _ => {}
         }

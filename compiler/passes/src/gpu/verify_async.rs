@@ -9,7 +9,8 @@
 //! 3. bytes that were announced and bytes that come, which differ;
 //! 4. a copy of a group (`cp.async`) into a slot that was read since the last barrier, a read of a slot whose group was not waited for;
 //! 5. a product's sum that is used, other than by the next product, before a wait has named it;
-//! 6. copies out of shared memory that are under way when the program ends.
+//! 6. copies out of shared memory that are under way when the program ends;
+//! 7. what a loop hands on as operand A of its next product, made while the one before is under way: both have the same registers.
 
 use std::collections::VecDeque;
 
@@ -19,8 +20,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What sizes, program numbers and loaded numbers are taken to be, one run each.
 const SIZES: [i64; 6] = [0, 1, 64, 130, 600, 2000];
-/// Trips of a loop that are played: more than any ring has slots.
+/// Trips that are played of a loop with loops in it: more than any ring has slots.
 const MOST_TRIPS: i64 = 20;
+/// Trips that are played of other loops: all of a loop over tiles, since roles may do their first trip in front of the loop.
+const MOST_INNER_TRIPS: i64 = 130;
 
 type Slot = (Value, i64);
 
@@ -79,6 +82,13 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
     if !concerned {
         return Ok(());
     }
+    let mut handed_on: FxHashMap<Value, Value> = FxHashMap::default();
+    func.walk(|_, inst| {
+        if let InstData::For { body, .. } = func.insts[inst] {
+            let params = func.blocks[body].params[1..].iter();
+            handed_on.extend(func.yielded(body).iter().copied().zip(params.copied()));
+        }
+    });
     for size in SIZES {
         let role = |producer: bool| -> Result<Vec<Op>, String> {
             let mut trace = Trace {
@@ -89,6 +99,7 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
                 tiles: FxHashMap::default(),
                 flying: VecDeque::new(),
                 storing: false,
+                handed_on: &handed_on,
                 ops: vec![],
             };
             trace.block(func.body)?;
@@ -124,6 +135,8 @@ struct Trace<'f> {
     flying: VecDeque<Inst>,
     /// Copies out of shared memory are under way.
     storing: bool,
+    /// What a loop's body yields, and the parameter that it is in the next trip.
+    handed_on: &'f FxHashMap<Value, Value>,
     ops: Vec<Op>,
 }
 
@@ -158,13 +171,23 @@ impl Trace<'_> {
             self.untouched(data)?;
         }
         let results = func.results_of(inst);
+        for made in results {
+            let reads = |product: &Inst| match func.insts[*product] {
+                InstData::DotStart { a, .. } => self.handed_on.get(made) == Some(&a),
+                _ => false,
+            };
+            if self.flying.iter().any(reads) {
+                return Err(format!("{made} is made while a product under way reads the registers that it takes"));
+            }
+        }
         match data {
             InstData::For { lo, hi, step, rev, init, body, .. } => {
                 let (lo, hi, step) = (self.number(*lo), self.number(*hi), self.number(*step));
                 let trips = if hi > lo && step > 0 { (hi - lo - 1) / step + 1 } else { 0 };
                 let params = &func.blocks[*body].params;
                 self.assign(&params[1..], init);
-                for trip in 0..trips.min(MOST_TRIPS) {
+                let inner = func.blocks[*body].insts.iter().all(|&i| !matches!(func.insts[i], InstData::For { .. }));
+                for trip in 0..trips.min(if inner { MOST_INNER_TRIPS } else { MOST_TRIPS }) {
                     self.numbers.insert(params[0], if *rev { lo + step * (trips - 1 - trip) } else { lo + step * trip });
                     self.block(*body)?;
                     self.assign(&params[1..], func.yielded(*body));

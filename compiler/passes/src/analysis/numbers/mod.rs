@@ -92,6 +92,11 @@ impl Numbers {
         if min <= fact.min && fact.max <= max {
             return true;
         }
+        if let Some(&InstData::Binary { op: BinaryOp::Min | BinaryOp::Max, a, b }) = func.def_data(value)
+            && [a, b].iter().all(|&v| is_integer(func, v) && self.within(func, v, min, max))
+        {
+            return true;
+        }
         let Some(lanes) = self.lanes(func, value) else { return false };
         let above = lanes.base.offset(lanes.first).and_then(|e| e.offset(min.checked_neg()?));
         let below = lanes.base.offset(lanes.last).and_then(|e| e.times(-1)).and_then(|e| e.offset(max));

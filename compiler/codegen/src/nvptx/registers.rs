@@ -1,0 +1,67 @@
+//! How registers are shared out between a producer and consumers (PTX ISA, "setmaxnreg").
+//!
+//! A kernel starts with as many registers for every thread, and its warps stand on four schedulers: behind two warpgroups of consumers even one warp more
+//! leaves each thread 168. That is enough for one accumulator of 128 registers and what belongs to it, not for attention's loop, which holds two, and an operand,
+//! at once. There a whole warpgroup is started for the producer, which gives its registers to the consumers. Only whole warpgroups can.
+
+use kiln_ir::{Function, Inst, InstData, Type};
+
+/// Warps of a warpgroup.
+const GROUP: u32 = 4;
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 65536;
+/// What a producer keeps.
+const PRODUCER: u32 = 24;
+/// Most registers of a thread that may be asked for.
+const MOST: u32 = 240;
+/// What a consumer needs beside its tiles: addresses, slots, what is computed on the way.
+const BESIDE: u32 = 40;
+
+/// Registers of a thread, by role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Registers {
+    pub(super) producer: u32,
+    pub(super) consumer: u32,
+}
+
+impl Registers {
+    /// What a kernel in roles on so many warps of consumers needs; None where all threads have enough without, or the schedule says how many they have.
+    pub(super) fn of(func: &Function, warps: u32) -> Option<Registers> {
+        let groups = warps / GROUP;
+        if groups == 0 || func.schedule.max_regs.is_some() {
+            return None;
+        }
+        let there_are = REGISTERS / (32 * GROUP * (groups + 1)) / 8 * 8;
+        let mut needed = 0;
+        func.walk(|_, inst| needed = needed.max(in_loop(func, inst, warps)));
+        // One warpgroup and a warp beside it have as many as there can be.
+        if groups < 2 || needed + BESIDE <= there_are {
+            return None;
+        }
+        let consumer = ((there_are * (groups + 1) - PRODUCER) / groups / 8 * 8).min(MOST);
+        Some(Registers { producer: PRODUCER, consumer })
+    }
+}
+
+/// Registers that the tiles of a loop with products take: those it carries, and sums that start in it.
+fn in_loop(func: &Function, inst: Inst, warps: u32) -> u32 {
+    let InstData::For { body, .. } = func.insts[inst] else { return 0 };
+    let starts: Vec<Inst> =
+        func.blocks[body].insts.iter().copied().filter(|&i| matches!(func.insts[i], InstData::DotStart { .. })).collect();
+    if starts.is_empty() {
+        return 0;
+    }
+    let carried: u32 = func.blocks[body].params.iter().map(|&v| of_tile(func.ty(v), warps)).sum();
+    let fresh = starts.iter().filter(|&&i| matches!(func.insts[i], InstData::DotStart { acc: None, .. }));
+    carried + fresh.map(|&i| of_tile(func.ty(func.result(i)), warps)).sum::<u32>()
+}
+
+/// Registers of a thread for a matrix dealt to all warps; rows and numbers count for nothing.
+fn of_tile(ty: Type, warps: u32) -> u32 {
+    let in_registers = ty.layout().is_some_and(|layout| !layout.layout().is_shared());
+    if !ty.is_tile() || ty.rank() != 2 || !in_registers {
+        return 0;
+    }
+    let bytes = ty.shape().iter().product::<u32>() * ty.elem().bytes();
+    bytes.div_ceil(4 * 32 * warps)
+}

@@ -1,0 +1,78 @@
+//! What ptxas makes of attention on warpgroups: nothing spilled or serialized, the products' loop at its least.
+
+use super::sass::{count, disassemble, instructions, steady_loop};
+use super::*;
+
+fn example(options: &[(&str, i64)], schedule: [i64; 2], present: &[&str]) -> (String, String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples/attention/attention.kiln");
+    let session = Session::open(&file).unwrap_or_else(|e| panic!("{e}"));
+    let sig = session.kernels().into_iter().find(|sig| sig.name == "attention").expect("the kernel");
+    let options = LaunchOptions {
+        types: vec![("T".to_owned(), ScalarType::F16)],
+        consts: options.iter().map(|&(name, value)| (name.to_owned(), value)).collect(),
+        schedule: vec![("warps".to_owned(), vec![schedule[0]]), ("stages".to_owned(), vec![schedule[1]])],
+        num_sms: 132,
+        ..LaunchOptions::default()
+    };
+    let dims = sig.dims.iter().map(|dim| (dim.clone(), 1024)).collect();
+    let present = present.iter().map(|&name| name.to_owned()).collect();
+    let spec = sig.assume(&Assumptions { dims, present }, &options).unwrap_or_else(|e| panic!("{e:?}"));
+    let name = format!("{options:?}");
+    let job = Job { name: name.clone(), file: file.clone(), kernel: sig.name.clone(), spec, target: "sm_90a" };
+    (name, job.ptx(&session).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Each product once in the loop, one trip's first beside the other's second; masks, tails and the diagonal behind a branch that most trips take. Counted
+/// are all other instructions of such a trip, waits included (Triton 3.9: 566 for 128 x 128 and a head of 128).
+#[test]
+fn the_loop_of_attention() {
+    for (tile, size, warps, causal, others) in [
+        ([128, 128], 128, 8, 0, 430),
+        ([128, 128], 128, 8, 1, 436),
+        ([128, 64], 128, 8, 1, 280),
+        ([128, 128], 64, 8, 1, 400),
+        ([64, 128], 128, 4, 1, 440),
+    ] {
+        let consts = [("D", size), ("CAUSAL", causal), ("BM", tile[0]), ("BN", tile[1])];
+        let (name, ptx) = example(&consts, [warps, 2], &[]);
+        let Some(sass) = disassemble(&name, "sm_90a", &ptx) else { return };
+        let all = instructions(&sass);
+        assert_eq!(count(&all, " HMMA") + count(&all, "LDGSTS") + count(&all, "LDSM"), 0, "{name}");
+        assert!(count(&all, "UTMALDG") > 0, "{name}");
+        let products = ((tile[1] + size) / 16) as usize;
+        // In front of the loop a first product, behind it a second one.
+        assert_eq!(count(&all, "HGMMA"), 2 * products, "{name}");
+        let steady = steady_loop(&sass, "HGMMA", products);
+        let list = steady.join("\n");
+        assert_eq!((count(&steady, "WARPGROUP.ARRIVE"), count(&steady, "WARPGROUP.DEPBAR")), (2, 2), "{name}\n{list}");
+        assert_eq!(count(&steady, "BAR.SYNC"), 0, "{name}\n{list}");
+        // The softmax runs beside the second product: between the two waits.
+        let waits: Vec<usize> = (0..steady.len()).filter(|&i| steady[i].contains("WARPGROUP.DEPBAR")).collect();
+        let beside = count(&steady[waits[0]..waits[1]], "MUFU.EX2");
+        assert_eq!(beside, count(&steady, "MUFU.EX2"), "{name}\n{list}");
+        assert_eq!(count(&steady[..waits[1]], "F2FP"), 0, "{name}\n{list}");
+        let found = steady.len() - products;
+        assert!(found <= others, "{name}: {found} others\n{list}");
+        println!("{tile:?} head of {size} causal {causal}: {products} HGMMA, {found} others");
+    }
+}
+
+/// Every head size has a schedule of the tune list that spills nothing, with every mask.
+#[test]
+fn every_head_size_fits() {
+    for (tile, size, warps, stages) in [
+        ([128, 128], 64, 8, 3),
+        ([128, 128], 80, 8, 2),
+        ([128, 128], 96, 8, 2),
+        ([128, 64], 128, 8, 3),
+        ([128, 32], 256, 8, 2),
+        ([64, 64], 256, 4, 2),
+    ] {
+        for (causal, present) in [(0, &[][..]), (1, &["window"][..])] {
+            let consts = [("D", size), ("CAUSAL", causal), ("BM", tile[0]), ("BN", tile[1])];
+            let (name, ptx) = example(&consts, [warps, stages], present);
+            assert!(ptx.contains("wgmma.mma_async") && ptx.contains("cp.async.bulk.tensor"), "{name}");
+            disassemble(&name, "sm_90a", &ptx);
+        }
+    }
+}
