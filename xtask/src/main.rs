@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | dist | gpu-bundle`. Needs nothing but cargo.
+//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | sass | dist | gpu-bundle`. Needs nothing but cargo.
 //!
 //! `setup` has what is missing installed, `tools` what only the tests need; every other command is one file and calls them first.
 
@@ -8,6 +8,7 @@ mod dist;
 mod gpu_bundle;
 mod minilm;
 mod proc;
+mod sass;
 mod setup;
 mod test;
 mod tools;
@@ -32,6 +33,8 @@ Commands:
   bench    Set up and run the benches; arguments are passed on to `cargo bench`
   minilm   Fetch the all-MiniLM-L6-v2 encoder and onnxruntime, run the example that uses it, check it, and time both;
              arguments are passed on to the example
+  sass     Compile products and attention for sm_90a with Kiln, Triton and cuTile Python, and count the instructions of their loops
+             --out FILE.md   write the table there
   dist     Build the self-contained `kiln` binary (LLVM linked statically) and check that it is one
   gpu-bundle  Build what a machine with a GPU needs to test and measure Kiln: one archive and a script
              --try           run it here, on the stand-in driver
@@ -76,6 +79,7 @@ fn run(args: &[String]) -> Result<()> {
         }
         "bench" => bench::bench(rest),
         "minilm" => minilm::minilm(rest),
+        "sass" => sass::sass(rest),
         "dist" => no_more(rest).and_then(|()| dist::dist()),
         "gpu-bundle" => gpu_bundle::gpu_bundle(&gpu_bundle::Options::parse(rest)?),
         "setup" => {

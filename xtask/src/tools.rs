@@ -42,6 +42,30 @@ pub fn install_third_party() -> Result<()> {
     install_into(&third_party_dir(), TRITON, "Triton")
 }
 
+/// Compilers whose machine code is compared: Triton, and cuTile Python with what its compiler needs.
+const SASS_PEERS: &[(&str, &str)] = &[
+    ("triton", "3.9.0"),
+    ("numpy", "2.4.6"),
+    ("cuda-tile", "1.7.0"),
+    ("nvidia-cuda-tileiras", "13.5.37"),
+    ("nvidia-cuda-nvcc", "13.5.37"),
+    ("nvidia-cuda-crt", "13.5.37"),
+    ("nvidia-cuda-runtime", "13.5.37"),
+    ("nvidia-nvvm", "13.5.37"),
+    ("nvidia-nvjitlink", "13.5.37"),
+    ("typing_extensions", "4.16.0"),
+];
+
+/// Where those are unpacked.
+pub fn sass_peers_dir() -> PathBuf {
+    dir().join("sass-peers")
+}
+
+/// Installs them if they are missing.
+pub fn install_sass_peers() -> Result<()> {
+    install_into(&sass_peers_dir(), SASS_PEERS, "Triton and cuTile Python")
+}
+
 /// What the benches compare with on the CPU: numpy with its OpenBLAS, and jax with what it needs.
 const PEERS: &[(&str, &str)] = &[
     ("numpy", "2.4.6"),
