@@ -54,22 +54,18 @@ const PROPAGATE: Pass = Pass::function("propagate", gpu::propagate::run);
 const PERSIST: Pass = Pass::function("persist", gpu::persist::run);
 const EPILOGUE: Pass = Pass::function("epilogue", gpu::epilogue::run);
 
-/// What only a GPU needs, behind the common passes.
-const GPU: &[Pass] = &[
-    // Once nothing else changes the tiles: they get what registers there are.
-    SUB_TILES, // What slices load anew is no longer needed as a whole.
-    DCE,
-];
+/// What only a GPU needs, behind the common passes: once nothing else changes the tiles, they get what registers there are. What slices load anew is no longer
+/// needed as a whole.
+const GPU: &[Pass] = &[SUB_TILES, DCE];
 
 /// What gives the tiles of a GPU's kernel their layouts, behind all that. Code generation runs them: again with less memory for rings where the first time took too much.
-pub const LAYOUTS: &[Pass] = &[
-    PERSIST,    // Each role inherits the loop over programs.
-    WARPS,      // Products that warpgroups run decide what their operands' memory looks like.
-    WARPGROUPS, // Loads for those that the TMA engine can do; the rest is staged by the threads that multiply.
-    ROLES,      // The consumers' loops, where each trip does two products in turn.
-    OVERLAP, STAGE, PROPAGATE, // Sums whose layout is final leave by the TMA engine where that can be.
-    EPILOGUE,
-];
+///
+/// - `persist` comes first, so that each role inherits the loop over programs;
+/// - `warpgroups`: products that warpgroups run decide what their operands' memory looks like;
+/// - `roles` takes the loads for those that the TMA engine can do; `stage` leaves the rest to the threads that multiply;
+/// - `overlap` rotates the consumers' loops in which each trip does two products in turn;
+/// - `propagate` makes every layout final; `epilogue` then sends the sums out by the TMA engine where that can be.
+pub const LAYOUTS: &[Pass] = &[PERSIST, WARPS, WARPGROUPS, ROLES, OVERLAP, STAGE, PROPAGATE, EPILOGUE];
 
 /// The passes for a target, in order.
 pub fn passes(target: Target) -> Vec<Pass> {
