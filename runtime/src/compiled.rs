@@ -419,8 +419,17 @@ pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan, multipr
     let axes = match mapping {
         GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
         GridMapping::Linear | GridMapping::Ordered { .. } => [plan.programs, 1, 1],
-        GridMapping::Persistent => [plan.programs.min(multiprocessors), 1, 1],
+        GridMapping::Persistent { pairs: None } => [plan.programs.min(multiprocessors), 1, 1],
+        GridMapping::Persistent { .. } => [plan.programs.min((multiprocessors & !1).max(2)), 1, 1],
     };
+    if let GridMapping::Ordered { pairs: Some(axis), .. } | GridMapping::Persistent { pairs: Some(axis) } = mapping
+        && plan.grid[usize::from(axis)] % 2 != 0
+    {
+        return Err(Error::Device(format!(
+            "kernel `{name}` is scheduled in clusters of two programs along axis {axis}, where its grid has {}: an even number is needed",
+            plan.grid[usize::from(axis)]
+        )));
+    }
     let most = [i64::from(i32::MAX), 65535, 65535];
     for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {
         if extent > most {

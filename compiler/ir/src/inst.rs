@@ -43,10 +43,13 @@ pub enum InstData {
     },
     /// Result: scalar `index`, the number of multiprocessors (worker threads on the CPU).
     NumSms,
-    /// Result: scalar `index`, the number of the thread block among those that run the programs in an order of their own (GPU only, the pass `persist`).
+    /// Result: scalar `index`, the number of the thread block, or of the cluster, among those that run the programs in an order of their own (GPU only, the pass
+    /// `persist`).
     BlockId,
-    /// Result: scalar `index`, how many thread blocks share the programs of a persistent kernel (GPU only).
+    /// Result: scalar `index`, how many thread blocks, or clusters, share the programs of a persistent kernel (GPU only).
     NumBlocks,
+    /// Result: scalar `index`, which of the two thread blocks of a cluster this is: 0 or 1 (GPU only, the pass `persist`).
+    ClusterRank,
     /// `start, start + 1, ..`. Result: rank-1 tile of an integer type.
     Iota {
         /// Value of lane 0.
@@ -537,7 +540,7 @@ pub enum InstData {
         /// Bytes.
         bytes: u32,
     },
-    /// Every warp arrives once at barrier number `slot`.
+    /// Every warp arrives once at barrier number `slot`, with `cluster` at that of both thread blocks of the cluster.
     BarrierArrive {
         /// From `BarrierNew`.
         barrier: Value,
@@ -545,6 +548,8 @@ pub enum InstData {
         slot: Value,
         /// Scalar bool: where it is false nothing happens.
         enable: Option<Value>,
+        /// Also at the other thread block's.
+        cluster: bool,
     },
     /// Waits until the phase of barrier number `slot` with that parity is complete.
     BarrierWait {
@@ -556,7 +561,7 @@ pub enum InstData {
         phase: Value,
     },
     /// One thread starts a tensor copy (TMA) of a view access, which nothing writes meanwhile, into a slot; elements out of bounds become 0. Barrier number
-    /// `slot` counts its bytes.
+    /// `slot` counts its bytes. With `share`, the two thread blocks of a cluster load the same: each copies its half of the tile into both.
     TmaFill {
         /// Source, of the ring's element type and shape.
         place: Place,
@@ -566,6 +571,8 @@ pub enum InstData {
         slot: Value,
         /// From `BarrierNew`.
         barrier: Value,
+        /// From `ClusterRank`.
+        share: Option<Value>,
     },
     /// Writes `value` to a view, element by element where it is in bounds, through shared memory: each warp starts tensor copies (TMA) of the rows it holds. The copies
     /// are under way until a `TmaStoreWait`; other programs and later kernels see what they wrote, and nothing else of this program may access it. No result.

@@ -73,14 +73,14 @@ macro_rules! operands {
         let f = $f;
         match $data {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
-            BlockId | NumBlocks => {}
+            BlockId | NumBlocks | ClusterRank => {}
             RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer | TmaStoreWait => {}
             DotWait { arg, .. } => arg.$iter().for_each(f),
             BarrierExpect { barrier, slot, .. } => {
                 f(barrier);
                 f(slot);
             }
-            BarrierArrive { barrier, slot, enable } => {
+            BarrierArrive { barrier, slot, enable, .. } => {
                 f(barrier);
                 f(slot);
                 enable.$iter().for_each(f);
@@ -90,11 +90,12 @@ macro_rules! operands {
                 f(slot);
                 f(phase);
             }
-            TmaFill { place, ring, slot, barrier } => {
+            TmaFill { place, ring, slot, barrier, share } => {
                 place.$visit(f);
                 f(ring);
                 f(slot);
                 f(barrier);
+                share.$iter().for_each(f);
             }
             TmaStore { place, value } => {
                 place.$visit(f);

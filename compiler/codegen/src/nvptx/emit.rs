@@ -70,6 +70,8 @@ pub(super) struct Emitter<'a> {
     pub(super) descriptors: FxHashMap<(Val, Val, u64), Val>,
     /// The slots of rings that tiles were read from: the ring's base, the slot's number, bytes of a slot.
     pub(super) slots_read: FxHashMap<Value, (Val, Val, u32)>,
+    /// Barriers in the block of a cluster that has a lane's number, by their base here.
+    pub(super) remote_barriers: FxHashMap<Val, Val>,
     /// What is being written runs on the consumers' warps alone, which are all warps but the last.
     pub(super) consumers: bool,
     /// Loops around the current place whose trips are programs of their own.
@@ -110,6 +112,7 @@ impl<'a> Emitter<'a> {
             pointers: FxHashMap::default(),
             descriptors: FxHashMap::default(),
             slots_read: FxHashMap::default(),
+            remote_barriers: FxHashMap::default(),
             consumers: false,
             program_loops: 0,
             staging: None,
@@ -192,12 +195,15 @@ impl<'a> Emitter<'a> {
                 let value = self.w.resize_signed(full, self.index);
                 self.define(inst, vec![value]);
             }
-            InstData::BlockId => {
-                let value = self.special("ctaid.x", i64::from(i32::MAX));
+            InstData::BlockId | InstData::NumBlocks => {
+                let name = if let InstData::BlockId = func.insts[inst] { "ctaid.x" } else { "nctaid.x" };
+                let blocks = self.special(name, i64::from(i32::MAX));
+                let clusters = u32::from(func.schedule.pairs().is_some());
+                let value = self.w.at_entry(|w| w.lshr(blocks, clusters));
                 self.define(inst, vec![value]);
             }
-            InstData::NumBlocks => {
-                let value = self.special("nctaid.x", i64::from(i32::MAX));
+            InstData::ClusterRank => {
+                let value = self.special("cluster.ctarank", 2);
                 self.define(inst, vec![value]);
             }
             InstData::Unary { op, arg } => self.unary(inst, *op, *arg)?,
@@ -269,9 +275,13 @@ impl<'a> Emitter<'a> {
             InstData::Hold { arg } => self.hold(inst, *arg),
             InstData::BarrierNew { count, arrivals } => self.barrier_new(inst, *count, *arrivals),
             InstData::BarrierExpect { barrier, slot, bytes } => self.barrier_expect(*barrier, *slot, *bytes)?,
-            InstData::BarrierArrive { barrier, slot, enable } => self.barrier_arrive(*barrier, *slot, *enable)?,
+            InstData::BarrierArrive { barrier, slot, enable, cluster } => {
+                self.barrier_arrive(*barrier, *slot, *enable, *cluster)?;
+            }
             InstData::BarrierWait { barrier, slot, phase } => self.barrier_wait(*barrier, *slot, *phase)?,
-            InstData::TmaFill { place, ring, slot, barrier } => self.tma_fill(place, *ring, *slot, *barrier)?,
+            InstData::TmaFill { place, ring, slot, barrier, share } => {
+                self.tma_fill(place, *ring, *slot, *barrier, *share)?;
+            }
             InstData::TmaStore { place, value } => self.tma_store(inst, place, *value)?,
             InstData::TmaStoreWait => self.tma_store_wait(),
             InstData::IsProducer => self.is_producer(inst),
@@ -406,7 +416,7 @@ impl<'a> Emitter<'a> {
                 let register = ["x", "y", "z"][usize::from(axis)];
                 self.special(&format!("ctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65535 })
             }
-            GridMapping::Ordered { .. } | GridMapping::Persistent => {
+            GridMapping::Ordered { .. } | GridMapping::Persistent { .. } => {
                 unreachable!("the pass that gives programs an order leaves no program ids")
             }
             GridMapping::Linear => {
@@ -437,7 +447,7 @@ impl<'a> Emitter<'a> {
                 let register = ["x", "y", "z"][usize::from(axis)];
                 self.special(&format!("nctaid.{register}"), if axis == 0 { i64::from(i32::MAX) } else { 65536 })
             }
-            GridMapping::Linear | GridMapping::Ordered { .. } | GridMapping::Persistent => {
+            GridMapping::Linear | GridMapping::Ordered { .. } | GridMapping::Persistent { .. } => {
                 let full = self.params.value(PtxParam::GridExtent(axis));
                 self.w.resize_signed(full, self.index)
             }

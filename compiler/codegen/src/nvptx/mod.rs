@@ -194,6 +194,9 @@ impl emit::Emitter<'_> {
         if let Some(blocks) = self.blocks() {
             attributes.push_str(&format!(" \"nvvm.minctasm\"=\"{blocks}\""));
         }
+        if self.func.schedule.pairs().is_some() {
+            attributes.push_str(" \"nvvm.cluster_dim\"=\"2,1,1\"");
+        }
         if let Some(registers) = self.func.schedule.max_regs {
             attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));
         }

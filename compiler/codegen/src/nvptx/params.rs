@@ -5,7 +5,7 @@
 
 use kiln_ir::artifact::{GridMapping, PtxParam, TensorMap};
 use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
-use kiln_passes::gpu::{store_boxes, tensor_boxes};
+use kiln_passes::gpu::{shared_boxes, store_boxes, tensor_boxes};
 
 use super::roles::tensor_map;
 use super::text::{Ty, Val};
@@ -39,9 +39,10 @@ impl Uses {
             InstData::Print { .. } => uses.prints = true,
             InstData::GridSync => uses.grid_sync = true,
             InstData::IsProducer => uses.producer = true,
-            InstData::TmaFill { ref place, ring, .. } => {
+            InstData::TmaFill { ref place, ring, share, .. } => {
                 let ty = func.ty(ring);
-                if let (Some(boxes), Some(elem)) = (tensor_boxes(func, place, ty), ty.scalar_elem()) {
+                let boxes = if share.is_some() { shared_boxes(func, place, ty) } else { tensor_boxes(func, place, ty) };
+                if let (Some(boxes), Some(elem)) = (boxes, ty.scalar_elem()) {
                     uses.add_map(tensor_map(&boxes, elem));
                 }
             }
@@ -71,8 +72,10 @@ impl Uses {
 impl Params {
     pub(super) fn of(func: &Function, uses: Uses) -> Params {
         let grid = match uses {
-            Uses { persistent: true, .. } => GridMapping::Persistent,
-            Uses { ordered: true, .. } => GridMapping::Ordered { group: func.schedule.group.unwrap_or(1) },
+            Uses { persistent: true, .. } => GridMapping::Persistent { pairs: func.schedule.pairs() },
+            Uses { ordered: true, .. } => {
+                GridMapping::Ordered { group: func.schedule.grouped(func.grid_rank), pairs: func.schedule.pairs() }
+            }
             _ if func.grid_rank <= 3 => GridMapping::Direct,
             _ => GridMapping::Linear,
         };

@@ -5,7 +5,7 @@
 
 use kiln_ir::artifact::{PtxParam, TensorMap};
 use kiln_ir::{Block, Inst, InstData, Place, SliceIndex, Value};
-use kiln_passes::gpu::{TensorBoxes, tensor_boxes};
+use kiln_passes::gpu::{TensorBoxes, shared_boxes, tensor_boxes};
 
 use super::emit::{Emitter, Slot};
 use super::error::{Result, internal};
@@ -44,15 +44,39 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// The first lane of every warp arrives for it.
-    pub(super) fn barrier_arrive(&mut self, barrier: Value, slot: Value, enable: Option<Value>) -> Result<()> {
-        let barrier = self.barrier_of(barrier, slot)?;
+    /// The first lane of every warp arrives for it; in a cluster, the first lane at the first block's barrier, the second at the other one's.
+    pub(super) fn barrier_arrive(&mut self, barrier: Value, slot: Value, enable: Option<Value>, cluster: bool) -> Result<()> {
         let lane = self.threads.lane(&mut self.w);
-        let first = self.w.at_entry(|w| w.icmp("eq", lane, Val::i32(0)));
+        let blocks = if cluster { 2 } else { 1 };
+        let first = self.w.at_entry(|w| w.icmp("ult", lane, Val::i32(blocks)));
         let enable = enable.map_or(Val::bool(true), |v| self.scalar(v));
         let arrives = self.w.and(first, enable);
+        if cluster {
+            let (there, number) = (self.in_block_of_lane(barrier)?, self.scalar(slot));
+            let distance = self.w.mul_nsw(number, Val::i32(BARRIER));
+            let there = self.w.add(there, distance);
+            self.w.asm(&[], Asm::Memory, "@$1 mbarrier.arrive.shared::cluster.b64 _, [$0];", "r,b", &[there, arrives]);
+            return Ok(());
+        }
+        let barrier = self.barrier_of(barrier, slot)?;
         self.w.asm(&[], Asm::Memory, "@$1 mbarrier.arrive.shared.b64 _, [$0];", "r,b", &[barrier, arrives]);
         Ok(())
+    }
+
+    /// Where barriers of this block lie in the block of the cluster that has the number of this lane (its lowest bit), as an address of the cluster's memory (i32).
+    fn in_block_of_lane(&mut self, barrier: Value) -> Result<Val> {
+        let base = self.shared_base(barrier)?;
+        if let Some(&known) = self.remote_barriers.get(&base) {
+            return Ok(known);
+        }
+        let lane = self.threads.lane(&mut self.w);
+        let there = self.w.at_entry(|w| {
+            let block = w.and(lane, Val::i32(1));
+            let here = w.cast("ptrtoint", base, Ty::I32);
+            w.asm(&[Ty::I32], Asm::Pure, "mapa.shared::cluster.u32 $0, $1, $2;", "=r,r,r", &[here, block])[0]
+        });
+        self.remote_barriers.insert(base, there);
+        Ok(there)
     }
 
     pub(super) fn barrier_wait(&mut self, barrier: Value, slot: Value, phase: Value) -> Result<()> {
@@ -68,10 +92,32 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    pub(super) fn tma_fill(&mut self, place: &Place, ring: Value, slot: Value, barrier: Value) -> Result<()> {
+    pub(super) fn tma_fill(
+        &mut self,
+        place: &Place,
+        ring: Value,
+        slot: Value,
+        barrier: Value,
+        share: Option<Value>,
+    ) -> Result<()> {
         let ty = self.func.ty(ring);
         let no_box = || internal("a tensor copy of what is no box");
-        let boxes = tensor_boxes(self.func, place, ty).ok_or_else(no_box)?;
+        let boxes = match share {
+            None => tensor_boxes(self.func, place, ty),
+            Some(_) => shared_boxes(self.func, place, ty),
+        };
+        let boxes = boxes.ok_or_else(no_box)?;
+        let rank = share.map(|rank| {
+            let rank = self.scalar(rank);
+            self.w.resize_signed(rank, Ty::I32)
+        });
+        // What this block's boxes start and lie further than the first block's.
+        let (further, distance) = match (rank, boxes.half) {
+            (Some(rank), Some((at, distance))) => {
+                (at.map(|v| self.w.mul_nsw(rank, Val::i32(v))), self.w.mul_nsw(rank, Val::i32(distance * ty.elem().bytes())))
+            }
+            _ => ([Val::i32(0); 2], Val::i32(0)),
+        };
         let Place::View(access) = place else { return Err(no_box()) };
         let map = tensor_map(&boxes, ty.elem().scalar().ok_or_else(no_box)?);
         let map = self.params.value(PtxParam::TensorMap(map));
@@ -79,6 +125,7 @@ impl Emitter<'_> {
         let base = self.slot_base(ring, slot)?;
         for (at, offset) in &boxes.boxes {
             let to = self.w.offset(base, Val::i32(offset * ty.elem().bytes()), 1);
+            let to = self.w.offset(to, distance, 1);
             let to = self.w.cast("ptrtoint", to, Ty::I32);
             let to = self.w.cast("inttoptr", to, Ty::Cluster);
             let mut args = vec![to, barrier, map];
@@ -87,15 +134,23 @@ impl Emitter<'_> {
                     SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
                 };
                 let start = self.coordinate(start);
-                let further = match number {
-                    0 => at[boxes.fast],
-                    1 => at[1 - boxes.fast],
-                    _ => 0,
+                let (in_tile, of_block) = match number {
+                    0 => (at[boxes.fast], further[boxes.fast]),
+                    1 => (at[1 - boxes.fast], further[1 - boxes.fast]),
+                    _ => (0, Val::i32(0)),
                 };
-                args.push(self.w.add_nsw(start, Val::i32(further)));
+                let start = self.w.add_nsw(start, of_block);
+                args.push(self.w.add_nsw(start, Val::i32(in_tile)));
             }
-            // Neither several blocks nor a cache hint.
-            args.extend([Val::int(Ty::I16, 0), Val::int(Ty::I64, 0), Val::bool(false), Val::bool(false), Val::i32(0)]);
+            // The blocks that it is for, and no cache hint.
+            let both = if rank.is_some() { 3 } else { 0 };
+            args.extend([
+                Val::int(Ty::I16, both),
+                Val::int(Ty::I64, 0),
+                Val::bool(rank.is_some()),
+                Val::bool(false),
+                Val::i32(0),
+            ]);
             self.w.call_void(&format!("llvm.nvvm.cp.async.bulk.tensor.g2s.tile.{}d", boxes.dims.len()), &args);
         }
         Ok(())
@@ -115,7 +170,11 @@ impl Emitter<'_> {
     /// All barriers are there; from here on each warp has a role.
     pub(super) fn is_producer(&mut self, inst: Inst) {
         self.w.asm(&[], Asm::Memory, "fence.mbarrier_init.release.cluster;", "", &[]);
-        self.barrier();
+        if self.in_cluster() {
+            self.cluster_barrier()
+        } else {
+            self.barrier()
+        }
         let behind = Val::i32(32 * self.threads.warps);
         let tid = self.threads.tid;
         let last = self.w.icmp("uge", tid, behind);
@@ -152,7 +211,22 @@ impl Emitter<'_> {
         self.block(otherwise)?;
         self.w.jump(end);
         self.w.start(end);
+        if self.in_cluster() {
+            // The other block may still arrive at barriers here.
+            self.cluster_barrier();
+        }
         Ok(())
+    }
+
+    /// Thread blocks run in clusters of two.
+    fn in_cluster(&self) -> bool {
+        self.func.schedule.pairs().is_some()
+    }
+
+    /// Waits for every thread of both blocks of the cluster.
+    fn cluster_barrier(&mut self) {
+        self.w.call_void("llvm.nvvm.barrier.cluster.arrive", &[]);
+        self.w.call_void("llvm.nvvm.barrier.cluster.wait", &[]);
     }
 
     /// Whether a condition is the choice of a role.

@@ -115,7 +115,7 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
         GridMapping::Direct => [grid[0], grid[1], 1],
         GridMapping::Linear | GridMapping::Ordered { .. } => [grid[0] * grid[1], 1, 1],
         // Two multiprocessors, so that each has several programs.
-        GridMapping::Persistent => [(grid[0] * grid[1]).min(2), 1, 1],
+        GridMapping::Persistent { .. } => [(grid[0] * grid[1]).min(2), 1, 1],
     };
     let launch = Launch { grid, block: [32 * artifact.num_warps, 1, 1], cluster: None, smem: artifact.shared_bytes, params };
     let options = Options { schedule, deterministic: true, ..Options::default() };

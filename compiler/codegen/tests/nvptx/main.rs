@@ -2,6 +2,7 @@
 
 mod async_rules;
 mod attention;
+mod clusters;
 mod counting;
 mod epilogue;
 mod executed;

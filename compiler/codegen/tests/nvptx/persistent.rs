@@ -25,7 +25,7 @@ fn persistent_products() {
             let elem = if out == "bf16" { "bf16" } else { "f16" };
             let product = Product { tile, elem, out, warps, fused, schedule: schedule.leak(), ..PRODUCT };
             let artifact = ptx(&product.text(), "sm_90a");
-            assert_eq!(artifact.grid, GridMapping::Persistent);
+            assert_eq!(artifact.grid, GridMapping::Persistent { pairs: None });
             product.agrees(sizes);
         }
     }
@@ -54,7 +54,7 @@ fn grouped_order() {
          store v0[v1, v2], v4\n\
          yield\n}\n";
     let artifact = ptx(text, "sm_80");
-    assert_eq!(artifact.grid, GridMapping::Ordered { group: 3 });
+    assert_eq!(artifact.grid, GridMapping::Ordered { group: Some(3), pairs: None });
     let inputs = [tensor("i32", &[5, 4], 1)];
     let (gpu, _) = on_emulator_as(text, "sm_80", [5, 4], &inputs, Schedule::Eager);
     let ran = values(&gpu[0], "i32");
@@ -70,7 +70,7 @@ fn grouped_order() {
     }
     // Planes follow each other.
     assert_eq!(artifact.grid.program([20 + 1, 0, 0], &[5, 4, 2, 1, 1]), Some(20 + 1));
-    assert_eq!(GridMapping::Persistent.program([3, 0, 0], &[5, 4, 2, 1, 1]), None);
+    assert_eq!(GridMapping::Persistent { pairs: None }.program([3, 0, 0], &[5, 4, 2, 1, 1]), None);
 }
 
 #[test]

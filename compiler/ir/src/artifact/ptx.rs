@@ -119,35 +119,51 @@ pub enum GridMapping {
     Direct,
     /// One-dimensional launch over all programs, axis 0 fastest; extents come in hidden parameters.
     Linear,
-    /// One-dimensional launch over all programs: so many along axis 0 for each step along axis 1, then the next so many along axis 0, then the other axes; extents
-    /// come in hidden parameters.
+    /// One-dimensional launch over all programs in an order of their own; extents come in hidden parameters.
     Ordered {
-        /// How many along axis 0.
-        group: u32,
+        /// So many along axis 0 for each step along axis 1, then the next so many along axis 0, then the other axes. None: axis 0 fastest.
+        group: Option<u32>,
+        /// Two programs side by side along this axis are a cluster, which takes one place in the order. The extent is a multiple of 2.
+        pairs: Option<u8>,
     },
     /// One-dimensional launch of as many thread blocks as there are multiprocessors, or programs if those are fewer; each runs several programs. Extents come in
     /// hidden parameters.
-    Persistent,
+    Persistent {
+        /// As above.
+        pairs: Option<u8>,
+    },
 }
 
 impl GridMapping {
     /// The linear number, axis 0 fastest, of the program that thread block `block` runs in a grid of these extents; None where it runs several.
     pub fn program(self, block: [u32; 3], grid: &[i64; 5]) -> Option<i64> {
         let [x, y, z] = block.map(i64::from);
-        match self {
-            GridMapping::Direct => Some(x + grid[0] * (y + grid[1] * z)),
-            GridMapping::Linear => Some(x),
-            GridMapping::Persistent => None,
-            GridMapping::Ordered { group } => {
-                let plane = grid[0] * grid[1];
-                let (rest, within) = (x / plane, x % plane);
-                let (group, each) = (i64::from(group), i64::from(group) * grid[1]);
-                let first = within / each * group;
-                let rows = group.min(grid[0] - first);
-                let in_group = within % each;
-                Some(first + in_group % rows + grid[0] * (in_group / rows) + plane * rest)
+        let (group, pairs) = match self {
+            GridMapping::Direct => return Some(x + grid[0] * (y + grid[1] * z)),
+            GridMapping::Linear => return Some(x),
+            GridMapping::Persistent { .. } => return None,
+            GridMapping::Ordered { group, pairs } => (group.map(i64::from), pairs.map(usize::from)),
+        };
+        // Places in the order: those of pairs are halved along their axis.
+        let (mut extents, mut group, mut number) = (*grid, group, x);
+        if let Some(axis) = pairs {
+            extents[axis] /= 2;
+            number /= 2;
+            if axis == 0 {
+                group = group.map(|n| (n / 2).max(1));
             }
         }
+        let plane = extents[0] * extents[1];
+        let (rest, within) = (number / plane, number % plane);
+        let group = group.unwrap_or(extents[0]);
+        let first = within / (group * extents[1]) * group;
+        let rows = group.min(extents[0] - first);
+        let in_group = within % (group * extents[1]);
+        let mut ids = [first + in_group % rows, in_group / rows];
+        if let Some(axis) = pairs {
+            ids[axis] = 2 * ids[axis] + x % 2;
+        }
+        Some(ids[0] + grid[0] * (ids[1] + grid[1] * rest))
     }
 }
 

@@ -28,6 +28,20 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The grid's axis along which two thread blocks side by side are a cluster.
+    pub fn pairs(&self) -> Option<u8> {
+        match self.cluster {
+            Some([2, 1, 1]) => Some(0),
+            Some([1, 2, 1]) => Some(1),
+            _ => None,
+        }
+    }
+
+    /// How many programs along axis 0 run together, in a grid of that rank; None where axis 0 just comes first.
+    pub fn grouped(&self, grid_rank: u8) -> Option<u32> {
+        self.group.filter(|&n| n > 1 && grid_rank > 1)
+    }
+
     /// Names of the fields, as in `#[schedule(..)]`.
     pub const FIELDS: &'static [&'static str] =
         &["warps", "stages", "group", "persistent", "cluster", "specialize", "max_regs", "cooperative", "pdl"];

@@ -30,6 +30,7 @@ impl Parser<'_> {
             "num_sms" => InstData::NumSms,
             "block_id" => InstData::BlockId,
             "num_blocks" => InstData::NumBlocks,
+            "cluster_rank" => InstData::ClusterRank,
             "iota" => InstData::Iota { start: self.number()? },
             "fma" => {
                 let [a, b, c] = self.operands()?;
@@ -262,7 +263,7 @@ impl Parser<'_> {
             }
             "barrier_arrive" => {
                 let [barrier, slot] = self.operands()?;
-                InstData::BarrierArrive { barrier, slot, enable: self.optional("if")? }
+                InstData::BarrierArrive { barrier, slot, enable: self.optional("if")?, cluster: self.eat_word("cluster") }
             }
             "barrier_wait" => {
                 let [barrier, slot, phase] = self.operands()?;
@@ -271,7 +272,7 @@ impl Parser<'_> {
             "tma_fill" => {
                 let [ring, slot, barrier] = self.operands()?;
                 self.expect_word("from")?;
-                InstData::TmaFill { place: self.place()?, ring, slot, barrier }
+                InstData::TmaFill { place: self.place()?, ring, slot, barrier, share: self.optional("share")? }
             }
             "tma_store" => InstData::TmaStore { place: self.place()?, value: self.next_value()? },
             "tma_store_wait" => InstData::TmaStoreWait,

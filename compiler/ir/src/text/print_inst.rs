@@ -23,6 +23,7 @@ impl Printer<'_> {
             NumSms => self.put_str("num_sms"),
             BlockId => self.put_str("block_id"),
             NumBlocks => self.put_str("num_blocks"),
+            ClusterRank => self.put_str("cluster_rank"),
             Iota { start } => self.put(format_args!("iota {start}")),
             Unary { op, arg } => self.op(op.name(), &[*arg]),
             Binary { op, a, b } => self.op(op.name(), &[*a, *b]),
@@ -241,14 +242,16 @@ impl Printer<'_> {
                 self.op("barrier_expect", &[*barrier, *slot]);
                 self.put(format_args!(" bytes {bytes}"));
             }
-            BarrierArrive { barrier, slot, enable } => {
+            BarrierArrive { barrier, slot, enable, cluster } => {
                 self.op("barrier_arrive", &[*barrier, *slot]);
                 self.optional(" if ", *enable);
+                self.flag(" cluster", *cluster);
             }
             BarrierWait { barrier, slot, phase } => self.op("barrier_wait", &[*barrier, *slot, *phase]),
-            TmaFill { place, ring, slot, barrier } => {
+            TmaFill { place, ring, slot, barrier, share } => {
                 self.op("tma_fill", &[*ring, *slot, *barrier]);
                 self.place(" from", place);
+                self.optional(" share ", *share);
             }
             TmaStore { place, value } => {
                 self.place("tma_store", place);

@@ -104,6 +104,10 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     tma_store_wait
     v76: index = block_id
     v77: index = num_blocks
+    v78: index = cluster_rank
+    v79: i32 = barrier_new 3 arrivals 8
+    barrier_arrive v79, v16 if v14 cluster
+    tma_fill v74, v16, v79 from v1[v2..+2!, v2] share v78
     yield
 }
 

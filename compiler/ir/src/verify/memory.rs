@@ -99,7 +99,7 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
             rule.require(results[0] == Type::scalar(ScalarType::I32), || format!("{}, expected i32", results[0]));
         }
         InstData::BarrierExpect { barrier, slot, .. } => rule.barrier(*barrier, *slot),
-        InstData::BarrierArrive { barrier, slot, enable } => {
+        InstData::BarrierArrive { barrier, slot, enable, .. } => {
             rule.barrier(*barrier, *slot);
             let scalar = enable.is_none_or(|v| func.ty(v) == Type::bool());
             rule.require(scalar, || "an arrival is enabled by a scalar bool".into());
@@ -109,7 +109,9 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
             let parity = func.ty(*phase) == Type::scalar(ScalarType::I32);
             rule.require(parity, || "a phase is a scalar i32".into());
         }
-        InstData::TmaFill { place, ring, slot, barrier } => {
+        InstData::TmaFill { place, ring, slot, barrier, share } => {
+            let ranked = share.is_none_or(|v| func.ty(v) == Type::index());
+            rule.require(ranked, || "a copy is shared by the rank in a cluster".into());
             rule.barrier(*barrier, *slot);
             rule.require(matches!(place, Place::View(_)), || "a tensor copy is of a view".into());
             if let (Some((elem, shape)), Some(of)) = (rule.place(place, false), rule.ring(*ring, Some(*slot))) {

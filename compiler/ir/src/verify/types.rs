@@ -114,7 +114,7 @@ impl Rule<'_, '_> {
                 self.axis(*axis, 5);
                 self.same(self.results[0], Type::index());
             }
-            NumSms | BlockId | NumBlocks => self.same(self.results[0], Type::index()),
+            NumSms | BlockId | NumBlocks | ClusterRank => self.same(self.results[0], Type::index()),
             Iota { .. } => {
                 let ty = self.results[0];
                 self.elem(ty, "an integer type", ScalarType::is_int);

@@ -149,6 +149,7 @@ impl Walk<'_> {
             | NumSms
             | BlockId
             | NumBlocks
+            | ClusterRank
             | Iota { .. }
             | ConvertLayout { .. }
             | Gather { .. } => Step::Keep,

@@ -57,7 +57,7 @@ pub fn store_boxes(func: &Function, place: &Place, ty: Type) -> Option<StoreBoxe
     let (param, dims) = map_dims(func, place, 1)?;
     let mut tile: SmallVec<[u16; 5]> = smallvec![1; dims.len()];
     (tile[0], tile[1]) = (span as u16, ROWS as u16);
-    let map = TensorBoxes { param, dims, tile, swizzle, fast: 1, boxes: vec![] };
+    let map = TensorBoxes { param, dims, tile, swizzle, fast: 1, boxes: vec![], half: None };
     let staging = shared_rows([ROWS * layout.warps(), span], bytes, swizzle)?.intern().layout();
     let down = (0..rows).step_by((GROUP * ROWS * groups[0]) as usize);
     let rounds = down.flat_map(|row| (0..own).step_by(span as usize).map(move |column| [row, column])).collect();

@@ -254,9 +254,11 @@ impl Facts {
         let shape = ty.shape();
         Some(match data {
             InstData::Const { value: Const::Int(c) } => Lanes::splat(Some(*c), low_bit(*c), shape),
-            InstData::ProgramId { .. } | InstData::NumPrograms { .. } | InstData::BlockId | InstData::NumBlocks => {
-                Lanes::splat(None, 1, shape)
-            }
+            InstData::ProgramId { .. }
+            | InstData::NumPrograms { .. }
+            | InstData::BlockId
+            | InstData::NumBlocks
+            | InstData::ClusterRank => Lanes::splat(None, 1, shape),
             InstData::Iota { start } => {
                 Lanes { known: None, divisor: low_bit(*start), run: smallvec![low_bit(i64::from(shape[0]))], same: smallvec![1] }
             }

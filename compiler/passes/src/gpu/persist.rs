@@ -2,7 +2,8 @@
 //!
 //! Programs that run at the same time should read the same rows and columns, so that the second-level cache has them. With `group = n`, thread blocks
 //! take programs in this order: `n` along axis 0 for each step along axis 1, then the next `n`. A persistent kernel has one thread
-//! block a multiprocessor, which takes every so many-th program of that order. What does not depend on the program stays in front of its loop.
+//! block a multiprocessor, which takes every so many-th program of that order. What does not depend on the program stays in front of its loop. With
+//! `cluster = [2, 1]` or `[1, 2]`, two programs side by side are one place of the order: the thread blocks of a cluster run them at the same time.
 //!
 //! ```text
 //! before: %i = program_id 0                     after: %all = mul (num_programs 0), (num_programs 1)
@@ -36,11 +37,30 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     if persistent && prints {
         return refuse("a `persistent` kernel cannot print: its thread blocks do not know which program a line is of");
     }
+    let pairs = match func.schedule.cluster {
+        None | Some([1, 1, 1]) => None,
+        Some([x, y, z]) => {
+            let pairs = func.schedule.pairs().filter(|&axis| axis < func.grid_rank);
+            if pairs.is_none() {
+                return refuse(&format!(
+                    "cluster = [{x}, {y}, {z}]: a cluster is two thread blocks along axis 0 or axis 1 of the grid"
+                ));
+            }
+            if !matches!(context.target, Target::Gpu(gpu) if gpu.sm >= 90) {
+                return refuse("a `cluster` takes a GPU of compute capability 9.0 or newer");
+            }
+            if func.schedule.cooperative || prints {
+                return refuse("a kernel with a `cluster` is not `cooperative` and does not print");
+            }
+            pairs.map(usize::from)
+        }
+    };
     // Prints say which program they are of by its thread block.
-    let group = func.schedule.group.filter(|&n| n > 1 && func.grid_rank > 1 && !prints);
-    if !persistent && group.is_none() {
+    let group = func.schedule.grouped(func.grid_rank).filter(|_| !prints);
+    if !persistent && group.is_none() && pairs.is_none() {
         return Ok(());
     }
+    let mut order = Order { group, pairs: None, extents: Vec::new() };
     let mut old = std::mem::take(&mut func.blocks[func.body].insts);
     let end = old.pop();
     let (before, rest) = if persistent { same_for_all(func, old) } else { (Vec::new(), old) };
@@ -49,10 +69,18 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     let mut b = Builder::new(func, body);
     b.loc = b.func.loc;
     let block_id = b.emit1(InstData::BlockId, Type::index());
-    let extents: Vec<Value> = (0..b.func.grid_rank).map(|axis| b.emit1(InstData::NumPrograms { axis }, Type::index())).collect();
+    order.extents = (0..b.func.grid_rank).map(|axis| b.emit1(InstData::NumPrograms { axis }, Type::index())).collect();
+    if let Some(axis) = pairs {
+        let (rank, two) = (b.emit1(InstData::ClusterRank, Type::index()), b.index(2));
+        order.extents[axis] = b.binary(BinaryOp::Div, order.extents[axis], two);
+        order.pairs = Some((axis, rank));
+        if axis == 0 {
+            order.group = group.map(|n| (n / 2).max(1));
+        }
+    }
     if persistent {
         let step = b.emit1(InstData::NumBlocks, Type::index());
-        let all = extents[1..].iter().fold(extents[0], |all, &extent| b.binary(BinaryOp::Mul, all, extent));
+        let all = order.extents[1..].iter().fold(order.extents[0], |all, &extent| b.binary(BinaryOp::Mul, all, extent));
         let programs = b.func.add_block();
         let counter = b.func.add_block_param(programs, Type::index(), None);
         // What a program loads once is loaded once: the next program's is not fetched ahead.
@@ -60,10 +88,10 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
         let data = InstData::For { lo: block_id, hi: all, step, rev: false, init: Default::default(), body: programs, attrs };
         b.emit(data, &[]);
         b.block = programs;
-        one_program(&mut b, counter, &extents, group, rest);
+        one_program(&mut b, counter, &order, rest);
         b.emit(InstData::Yield { args: Default::default() }, &[]);
     } else {
-        one_program(&mut b, block_id, &extents, group, rest);
+        one_program(&mut b, block_id, &order, rest);
     }
     func.blocks[body].insts.extend(end);
     Ok(())
@@ -91,9 +119,23 @@ fn same_for_all(func: &Function, list: Vec<Inst>) -> (Vec<Inst>, Vec<Inst>) {
     })
 }
 
-/// The instructions of one program, which is number `order` of all.
-fn one_program(b: &mut Builder<'_>, order: Value, extents: &[Value], group: Option<u32>, rest: Vec<Inst>) {
-    let ids = ids(b, order, extents, group);
+/// The order of programs, or of pairs.
+struct Order {
+    group: Option<u32>,
+    /// The axis along which two programs are one place, and which of them this thread block runs.
+    pairs: Option<(usize, Value)>,
+    /// Places along each axis.
+    extents: Vec<Value>,
+}
+
+/// The instructions of one program, which has that place in the order.
+fn one_program(b: &mut Builder<'_>, place: Value, order: &Order, rest: Vec<Inst>) {
+    let mut ids = ids(b, place, &order.extents, order.group);
+    if let Some((axis, rank)) = order.pairs {
+        let two = b.index(2);
+        let first = b.binary(BinaryOp::Mul, ids[axis], two);
+        ids[axis] = b.binary(BinaryOp::Add, first, rank);
+    }
     let block = b.block;
     b.func.blocks[block].insts.extend(rest);
     let mut found: Vec<(Block, Inst, u8)> = Vec::new();
@@ -109,7 +151,7 @@ fn one_program(b: &mut Builder<'_>, order: Value, extents: &[Value], group: Opti
     }
 }
 
-/// The program ids of number `order`.
+/// The places along each axis of number `order`.
 fn ids(b: &mut Builder<'_>, order: Value, extents: &[Value], group: Option<u32>) -> Vec<Value> {
     let Some(group) = group else { return digits(b, order, extents) };
     let plane = b.binary(BinaryOp::Mul, extents[0], extents[1]);

@@ -9,6 +9,9 @@
 //! What consumers need from a slot they wait for where they use it first; a slot is freed where its last product is done. In a loop
 //! with one product whose sum is carried, that product may stay under way while the next one starts ([`consumer`]).
 //!
+//! In a cluster, what both thread blocks load alike is copied once, half by each of them, into the slots of both ([`cluster`]); such a slot is empty when the
+//! consumers of both have freed it.
+//!
 //! ```text
 //! before: for %k in .. {                 after: %full = barrier_new 3 arrivals 1    %empty = barrier_new 3 arrivals 8
 //!             %a = load %x[..]                  if is_producer {
@@ -25,6 +28,7 @@
 //!                                               }
 //! ```
 
+mod cluster;
 mod consumer;
 mod producer;
 
@@ -79,6 +83,10 @@ struct Plan {
     of_load: FxHashMap<Inst, usize>,
     /// What the producer computes besides: scalars and views that the loads, loops and conditions depend on.
     needed: FxHashSet<Inst>,
+    /// Loads that two thread blocks of a cluster do together.
+    shared: FxHashSet<Inst>,
+    /// Which of the two this is, where there are such loads.
+    rank: Option<Value>,
 }
 
 impl Plan {
@@ -97,7 +105,9 @@ impl Plan {
         collect(func, func.body, None, &staged, &facts, &mut groups);
         let of_load: FxHashMap<Inst, usize> =
             groups.iter().enumerate().flat_map(|(g, group)| group.loads.iter().map(move |&(load, _)| (load, g))).collect();
-        let needed = producer::slice(func, &of_load)?;
+        let mut needed = producer::slice(func, &of_load)?;
+        let (shared, rank) = cluster::shared_loads(func, &groups);
+        needed.extend(rank.and_then(|value| func.def_inst(value)));
         let most = groups.iter().map(|g| g.slots).max().filter(|_| groups.iter().any(|g| g.looped))?;
         let fitting = (1..=most).rev().find(|&slots| {
             let bytes: u32 = groups.iter().map(|g| g.bytes * g.slots.min(slots)).sum();
@@ -110,7 +120,12 @@ impl Plan {
         for group in &mut groups {
             group.slots = group.slots.min(fitting);
         }
-        Some(Plan { groups, of_load, needed })
+        Some(Plan { groups, of_load, needed, shared, rank })
+    }
+
+    /// Two thread blocks fill a group's slots together.
+    fn shares(&self, group: &Group) -> bool {
+        group.loads.iter().any(|(load, _)| self.shared.contains(load))
     }
 
     /// Groups with a load in `inst`'s blocks.
@@ -265,7 +280,8 @@ fn split(func: &mut Function, plan: Plan, warps: u32) {
     // What both roles compute alike stands before them.
     let (shared, rest): (Vec<Inst>, Vec<Inst>) = old.into_iter().partition(|inst| plan.needed.contains(inst));
     new.extend(shared);
-    let made: Vec<Made> = plan.groups.iter().map(|group| make(func, group, warps, &mut new)).collect();
+    let made: Vec<Made> =
+        plan.groups.iter().map(|group| make(func, group, if plan.shares(group) { 2 * warps } else { warps }, &mut new)).collect();
     let is_producer = func.make_inst(InstData::IsProducer, &[Type::bool()], loc);
     new.push(is_producer);
     let zero = constant(func, 0, slot_type(), &mut new);
@@ -282,7 +298,7 @@ fn split(func: &mut Function, plan: Plan, warps: u32) {
     func.blocks[func.body].insts = new;
 }
 
-fn make(func: &mut Function, group: &Group, warps: u32, new: &mut Vec<Inst>) -> Made {
+fn make(func: &mut Function, group: &Group, readers: u32, new: &mut Vec<Inst>) -> Made {
     let mut rings = Vec::new();
     for &(load, layout) in &group.loads {
         let ty = func.ty(func.result(load)).with_layout(Some(layout));
@@ -291,7 +307,7 @@ fn make(func: &mut Function, group: &Group, warps: u32, new: &mut Vec<Inst>) -> 
         rings.push(func.result(ring));
     }
     let loc = func.locs[group.loads[0].0];
-    let [full, empty] = [1, warps].map(|arrivals| {
+    let [full, empty] = [1, readers].map(|arrivals| {
         let made = func.make_inst(InstData::BarrierNew { count: group.slots, arrivals }, &[slot_type()], loc);
         new.push(made);
         func.result(made)

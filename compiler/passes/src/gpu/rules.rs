@@ -80,6 +80,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::NumSms
         | InstData::BlockId
         | InstData::NumBlocks
+        | InstData::ClusterRank
         | InstData::MakeView { .. }
         | InstData::SubView { .. }
         | InstData::PermuteView { .. }

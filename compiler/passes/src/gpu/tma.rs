@@ -12,6 +12,8 @@ use super::facts::{Facts, fact_divisor};
 
 /// Most elements of a box along a dimension.
 const MOST: u32 = 256;
+/// Rows of an atom of a swizzle.
+const ATOM: u32 = 8;
 /// What addresses and strides are multiples of, in bytes.
 const UNIT: u64 = 16;
 
@@ -30,6 +32,42 @@ pub struct TensorBoxes {
     pub fast: usize,
     /// Where each box starts in the tile, and at which element of the slot it lies.
     pub boxes: Vec<([u32; 2], u32)>,
+    /// The boxes are those of the first of two thread blocks: the second one's start and lie so much further.
+    pub half: Option<([u32; 2], u32)>,
+}
+
+impl TensorBoxes {
+    /// One of two halves of the boxes, for two thread blocks that load the same. None where they do not come in such halves.
+    fn halved(mut self) -> Option<TensorBoxes> {
+        if self.boxes.len() % 2 == 1 {
+            // Each box becomes two, whole atoms of the swizzle each.
+            let depth = u32::from(self.tile[1]) / 2;
+            if !u32::from(self.tile[1]).is_multiple_of(2 * ATOM) {
+                return None;
+            }
+            self.tile[1] = depth as u16;
+            let (slow, span) = (1 - self.fast, u32::from(self.tile[0]));
+            let lower = self.boxes.iter().map(|&(mut at, offset)| {
+                at[slow] += depth;
+                (at, offset + depth * span)
+            });
+            let lower: Vec<_> = lower.collect();
+            self.boxes.extend(lower);
+        }
+        let second = self.boxes.split_off(self.boxes.len() / 2);
+        let distance = |(a, b): (&([u32; 2], u32), &([u32; 2], u32))| -> Option<([u32; 2], u32)> {
+            Some(([b.0[0].checked_sub(a.0[0])?, b.0[1].checked_sub(a.0[1])?], b.1.checked_sub(a.1)?))
+        };
+        let first = distance((&self.boxes[0], &second[0]))?;
+        let equal = self.boxes.iter().zip(&second).all(|pair| distance(pair) == Some(first));
+        self.half = Some(first);
+        equal.then_some(self)
+    }
+}
+
+/// The boxes by which one of two thread blocks fills its half of the slots of both.
+pub fn shared_boxes(func: &Function, place: &Place, ring: Type) -> Option<TensorBoxes> {
+    tensor_boxes(func, place, ring)?.halved()
 }
 
 /// The boxes that fill a slot of a ring with tiles of type `ring` from `place`; None where an access is no box, or the slot pads the tile.
@@ -53,7 +91,7 @@ pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
             boxes.push((at, layout.offset(&at)?));
         }
     }
-    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes })
+    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes, half: None })
 }
 
 /// The tensor parameter of an access, and the dimensions of a map for tiles of two axes, of which `fast` runs through memory: innermost first, that of the
@@ -184,6 +222,30 @@ mod tests {
                 }
             }
             assert_eq!(elements, rows * columns);
+        }
+    }
+
+    /// Two halves are the whole.
+    #[test]
+    fn halves_are_the_whole() {
+        for ([rows, columns], halves) in
+            [([128, 64], true), ([64, 256], true), ([64, 192], true), ([24, 64], false), ([96, 128], true)]
+        {
+            let (func, place) = load(rows, columns);
+            let layout = staged([rows, columns], 1, 2);
+            let ring = Type::tile(Elem::Scalar(ScalarType::BF16), &[rows, columns]).with_layout(Some(layout.clone().intern()));
+            let Some(boxes) = shared_boxes(&func, &place, ring) else {
+                assert!(!halves, "{rows} x {columns}");
+                continue;
+            };
+            let (further, distance) = boxes.half.expect("halves");
+            let (span, depth) = (u32::from(boxes.tile[0]), u32::from(boxes.tile[1]));
+            assert!(halves && 2 * boxes.boxes.len() as u32 * span * depth == rows * columns, "{rows} x {columns}");
+            for (at, offset) in &boxes.boxes {
+                let lies = |at: [u32; 2]| layout.offset(&at);
+                assert_eq!(lies(*at), Some(*offset));
+                assert_eq!(lies([at[0] + further[0], at[1] + further[1]]), Some(offset + distance), "{rows} x {columns}");
+            }
         }
     }
 

@@ -234,7 +234,7 @@ impl Trace<'_> {
             InstData::BarrierExpect { barrier, slot, bytes } => {
                 self.ops.push(Op::Expect { barrier: *barrier, slot: self.number(*slot), bytes: *bytes });
             }
-            InstData::BarrierArrive { barrier, slot, enable } => {
+            InstData::BarrierArrive { barrier, slot, enable, .. } => {
                 if enable.is_none_or(|v| self.number(v) != 0) {
                     self.ops.push(Op::Arrive { barrier: *barrier, slot: self.number(*slot) });
                 }
@@ -296,6 +296,8 @@ impl Trace<'_> {
             InstData::Cmp { op, a, b } => i64::from(compare(op, self.number(a), self.number(b))),
             InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
             InstData::Cast { arg } => self.number(arg),
+            // Both blocks of a cluster do the same.
+            InstData::ClusterRank => 0,
             InstData::ProgramId { .. } | InstData::BlockId => self.size % 3,
             InstData::NumPrograms { .. } | InstData::NumSms | InstData::NumBlocks => 3,
             _ => self.size,

@@ -120,8 +120,8 @@ impl Consumer<'_> {
     }
 
     fn free(&self, func: &mut Function, group: usize, slot: Value, enable: Option<Value>, new: &mut Vec<Inst>, loc: SrcLoc) {
-        let barrier = self.made[group].empty;
-        new.push(func.make_inst(InstData::BarrierArrive { barrier, slot, enable }, &[], loc));
+        let (barrier, cluster) = (self.made[group].empty, self.plan.shares(&self.plan.groups[group]));
+        new.push(func.make_inst(InstData::BarrierArrive { barrier, slot, enable, cluster }, &[], loc));
     }
 
     /// A loop or condition with loads: it carries the cursors of their groups.

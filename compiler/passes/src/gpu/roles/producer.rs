@@ -178,10 +178,11 @@ impl Producer<'_> {
         new.push(func.make_inst(announced, &[], loc));
         for (&(load, _), &ring) in group.loads.iter().zip(&made.rings) {
             let InstData::Load { place, .. } = func.insts[load].clone() else { unreachable!("a group is of loads") };
-            let mut data = InstData::TmaFill { place, ring, slot, barrier: made.full };
-            let own = [ring, slot, made.full];
+            let share = self.plan.rank.filter(|_| self.plan.shared.contains(&load));
+            let mut data = InstData::TmaFill { place, ring, slot, barrier: made.full, share };
+            let own = [Some(ring), Some(slot), Some(made.full), share];
             data.visit_operands_mut(|v| {
-                if !own.contains(v) {
+                if !own.contains(&Some(*v)) {
                     *v = self.value(*v);
                 }
             });
