@@ -35,15 +35,16 @@ const CASES: [Case; 12] = [
     Case { tile: [64, 64], size: 128, warps: 4, stages: 2, heads: [1, 1], rows: [64, 1], causal: false, window: None },
 ];
 
-fn attention() -> Kernel {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples/attention/attention.kiln");
-    let text = std::fs::read_to_string(file).expect("the example");
-    let program = Program::from_source_with("attention.kiln", &text, ProgramOptions::without_cache());
-    program.unwrap_or_else(|e| panic!("{e}")).kernel("attention").expect("the kernel")
+/// A kernel of a file of the examples.
+pub fn example(file: &str, kernel: &str) -> Kernel {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let program = Program::from_source_with(file, &text, ProgramOptions::without_cache()).unwrap_or_else(|e| panic!("{e}"));
+    program.kernel(kernel).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Values of which no two rows are alike.
-fn made(dims: &[i64], seed: u64) -> Tensor<f16> {
+pub fn made(dims: &[i64], seed: u64) -> Tensor<f16> {
     let mut state = seed * 2 + 1;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -54,7 +55,10 @@ fn made(dims: &[i64], seed: u64) -> Tensor<f16> {
 
 impl Case {
     fn kernel(&self) -> Kernel {
-        let with = attention().constant("CAUSAL", self.causal).constant("BM", self.tile[0]).constant("BN", self.tile[1]);
+        let with = example("attention/attention.kiln", "attention")
+            .constant("CAUSAL", self.causal)
+            .constant("BM", self.tile[0])
+            .constant("BN", self.tile[1]);
         with.schedule("warps", &[self.warps]).schedule("stages", &[self.stages])
     }
 

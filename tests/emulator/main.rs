@@ -1,6 +1,8 @@
 //! The emulator as a device of the runtime: what it reports, and what only it and a GPU can do.
 
 mod attention;
+mod attention_backward;
+mod fused_products;
 mod wide;
 
 use kiln::emulator::FaultKind;

@@ -4,6 +4,7 @@
 //! ptxas comes from `KILN_TOOLS`, or `target/tools` of the workspace; without either, tests that need it say so and do nothing.
 
 mod attention;
+mod fused_products;
 mod sass;
 mod wide;
 

@@ -2,20 +2,29 @@
 //!
 //! A warpgroup reads B, and A unless it is in registers, from shared memory by itself, four times as fast as `mma.sync`. A product
 //! becomes one of warpgroups where its types allow (16-bit floats; bytes whose operands have k running through memory, since only
-//! 16-bit operands may be transposed), its rows are a multiple of 64 for each warpgroup, and its columns a multiple of 16. tf32 is left out:
-//! the instruction drops bits where the language rounds.
+//! 16-bit operands may be transposed), its rows are a multiple of 64 for each warpgroup, and its columns a multiple of 16.
+//!
+//! tf32 is left out, and keeps `mma.sync`: the instruction drops the 13 low bits of what it reads, where the language rounds to nearest. Operands in registers
+//! could be rounded on their way, but B comes out of shared memory, where the copy engine has put it as it was; rounding it there would cost a pass over
+//! each slot by all threads, with a fence and a barrier before the product, which is what the engine and the ring are there to avoid.
+//!
+//! Products of 8-bit floats are added up in tensor cores with fewer bits than f32 has (some 14 of a sum's leading bits, by measurements published for the
+//! GPU; PTX promises none). So what a product adds to stays outside: each `dot` starts at zero, and its sum is added in f32. A
+//! loop thereby promotes once a trip, after BK elements.
 //!
 //! ```text
 //! before: %s = dot %a, %b acc %c             after: %t = dot_start %a, %b acc %c
 //!                                                    %s = dot_wait 0 of %t
 //! ```
 
+use kiln_ir::ops::BinaryOp;
 use kiln_ir::{Block, Function, Inst, InstData, Value};
 use rustc_hash::FxHashSet;
 
 use super::access::access_of;
 use super::facts::Facts;
 use super::rules::{Kind, kind};
+use super::stage::binary;
 use super::tensor_cores::{MmaKind, groups, product};
 use super::warps_of;
 use crate::manager::{PassContext, PassResult};
@@ -103,12 +112,17 @@ fn rewrite(func: &mut Function, block: Block, found: &FxHashSet<Inst>) {
         }
         let (result, loc) = (func.result(inst), func.locs[inst]);
         let ty = func.ty(result);
-        let start = func.make_inst(InstData::DotStart { a, b, acc, precision }, &[ty], loc);
+        let outside = acc.filter(|_| MmaKind::of(func.ty(a).elem(), precision) == Some(MmaKind::F8));
+        let inside = if outside.is_some() { None } else { acc };
+        let start = func.make_inst(InstData::DotStart { a, b, acc: inside, precision }, &[ty], loc);
         let arg = Some(func.result(start));
         let wait = func.make_inst(InstData::DotWait { arg, pending: 0 }, &[ty], loc);
-        let done = func.result(wait);
-        func.replace_uses(result, done);
         new.extend([start, wait]);
+        let mut done = func.result(wait);
+        if let Some(acc) = outside {
+            done = binary(func, BinaryOp::Add, acc, done, &mut new, loc);
+        }
+        func.replace_uses(result, done);
     }
     func.blocks[block].insts = new;
 }
