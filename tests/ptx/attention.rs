@@ -70,3 +70,32 @@ fn every_head_size_fits() {
         disassemble(&name, "sm_90a", &ptx);
     });
 }
+
+/// Every schedule of the tune list, for the usual head sizes: minutes.
+#[test]
+#[ignore = "minutes: 24 kernels"]
+fn every_schedule_of_the_tune_list_fits() {
+    let mut cases = vec![];
+    for size in [64, 128] {
+        for bn in [32, 64, 128] {
+            for stages in [2, 3] {
+                // `if BM == 16 * warps`: every warp has 16 rows.
+                cases.extend([4, 8].map(|warps| (size, bn, stages, warps)));
+            }
+        }
+    }
+    let failed: Vec<String> = cases
+        .par_iter()
+        .filter_map(|&(size, bn, stages, warps)| {
+            let consts = [("D", size), ("CAUSAL", 1), ("BM", 16 * warps), ("BN", bn)];
+            std::panic::catch_unwind(|| {
+                let (name, ptx) = example(&consts, [warps, stages], &[]);
+                assert!(ptx.contains("wgmma.mma_async") && ptx.contains("cp.async.bulk.tensor"), "{name}");
+                disassemble(&name, "sm_90a", &ptx);
+            })
+            .err()
+            .map(|_| format!("{consts:?}, {stages} stages"))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
