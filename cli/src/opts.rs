@@ -373,8 +373,8 @@ pub struct SweepOptions {
     /// Which configurations are looked at
     #[arg(long, value_name = "STRATEGY", default_value = "guided")]
     pub strategy: StrategyKind,
-    /// Share of the space that the guided strategy looks at
-    #[arg(long, value_name = "X", default_value_t = 0.15)]
+    /// Share of the space that the guided strategy looks at, and about the share of the time that all of it would take
+    #[arg(long, value_name = "X", default_value_t = 0.2)]
     pub share: f64,
     /// Half the width of a median's 95 % interval, relative to it, that is good enough
     #[arg(long, value_name = "X", default_value_t = 0.01)]

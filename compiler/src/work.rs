@@ -27,6 +27,8 @@ pub struct Work {
     pub stored: f64,
     /// IR instructions that programs execute.
     pub steps: f64,
+    /// Rows of tiles that they go through: each instruction as often as its largest tile has rows (runs of its last axis).
+    pub rows: f64,
     /// Programs.
     pub programs: f64,
 }
@@ -78,6 +80,7 @@ fn count(module: &Module, bound: &Bound, args: &[ArgDesc<'_>], num_sms: i64) -> 
         loaded: one.loaded * programs,
         stored: one.stored * programs,
         steps: one.steps * programs,
+        rows: one.rows * programs,
         programs,
     }
 }
@@ -125,6 +128,15 @@ impl Counter<'_> {
         if ty.is_tile() { ty.num_elements() as f64 } else { 1.0 }
     }
 
+    /// Rows of a tile; none of a number.
+    fn rows(&self, value: Value) -> f64 {
+        let ty = self.func.values[value].ty;
+        match ty.is_tile().then(|| ty.shape().last()).flatten() {
+            Some(&last) => ty.num_elements() as f64 / f64::from(last.max(1)),
+            None => 0.0,
+        }
+    }
+
     fn is_float(&self, value: Value) -> bool {
         let ty = self.func.values[value].ty;
         ty.is_tile() && ty.scalar_elem().is_some_and(|e| e.is_float())
@@ -154,6 +166,9 @@ impl Counter<'_> {
             }
             self.work.steps += times;
             let results = self.func.inst_results[inst].clone();
+            let operands = self.func.insts[inst].operands();
+            let rows = results.iter().chain(&operands).map(|v| self.rows(*v)).fold(0.0, f64::max);
+            self.work.rows += rows * times;
             let known = self.inst(&self.func.insts[inst], results.first().copied(), times);
             for (i, &result) in results.iter().enumerate() {
                 let known = known.get(i).cloned().flatten();
@@ -349,6 +364,8 @@ mod tests {
         // Every tile of `a` is loaded by three programs, every tile of `b` by two.
         assert_eq!(found.loaded, 4.0 * (3.0 * 64.0 * 128.0 + 2.0 * 128.0 * 96.0));
         assert_eq!(found.programs, 6.0);
+        // Two programs of three by three trips: two loads and a product of 32 rows, and the sum that each program makes and stores.
+        assert_eq!(found.rows, 6.0 * (4.0 * 3.0 * 32.0 + 2.0 * 32.0));
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct CompiledKernel {
     cooperative: bool,
     /// Whether programs order their accesses by atomics that acquire or release.
     ordered: bool,
+    /// The same for the same code, with all that goes with it; None for code that is part of the program.
+    fingerprint: Option<u128>,
     /// Where the code came from.
     pub origin: Origin,
     /// Stages of its compilation and their times, linking last.
@@ -129,6 +131,9 @@ impl CompiledKernel {
     /// Links machine code into the process. PTX is loaded by the device that runs it, when it first does.
     pub(crate) fn link(code: Code, origin: Origin, mut stages: Vec<Stage>) -> Result<CompiledKernel, Error> {
         let start = Instant::now();
+        let bytes = postcard::to_stdvec(&code).map_err(|e| Error::Internal(format!("encoding compiled code: {e}")))?;
+        let hash = blake3::hash(&bytes);
+        let (head, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
         let mut compiled = match code {
             #[cfg(feature = "jit")]
             Code::Host(object) => {
@@ -146,13 +151,14 @@ impl CompiledKernel {
                     emulated: OnceLock::new(),
                     loaded: Mutex::default(),
                 }),
+                fingerprint: None,
                 origin,
                 stages: vec![],
                 warnings: None,
             },
         };
         stages.push(Stage { name: "link".into(), time: start.elapsed() });
-        compiled.stages = stages;
+        (compiled.stages, compiled.fingerprint) = (stages, Some(u128::from_le_bytes(*head)));
         Ok(compiled)
     }
 
@@ -174,10 +180,16 @@ impl CompiledKernel {
             accesses: tables.accesses,
             cooperative: tables.cooperative,
             ordered: tables.ordered,
+            fingerprint: None,
             origin,
             stages: vec![],
             warnings: None,
         }
+    }
+
+    /// A number that tells codes apart: the same for specializations that come to the same code, tables and demands on a launch included. None for code that is part of the program.
+    pub fn fingerprint(&self) -> Option<u128> {
+        self.fingerprint
     }
 
     /// The PTX; None for machine code of the processor.

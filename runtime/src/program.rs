@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kiln_ir::artifact::Target;
+#[cfg(feature = "jit")]
+use kiln_ir::signature::Schedule;
 use kiln_ir::signature::{BindError, KernelSignature, Specialization};
 use rustc_hash::FxHashMap;
 
@@ -186,6 +188,14 @@ impl Program {
         target: Target,
         checked: bool,
     ) -> Result<Arc<CompiledKernel>, Error> {
+        // Of a schedule the processor's code has nothing but whether programs wait for each other: all others share one compilation.
+        #[cfg(feature = "jit")]
+        let portable = (target == Target::Host && matches!(self.0.code, CodeSource::Compiler(_))).then(|| {
+            let schedule = Schedule { cooperative: spec.schedule.cooperative, ..Schedule::default() };
+            Specialization { schedule, ..spec.clone() }
+        });
+        #[cfg(feature = "jit")]
+        let spec = portable.as_ref().unwrap_or(spec);
         let slot = {
             let mut table = self.0.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             table.entry((kernel.name.clone(), spec.clone(), target.clone(), checked)).or_default().clone()

@@ -61,3 +61,41 @@ fn devices_are_listed_with_their_targets() {
     let old = kiln(&place, "sm=70", &["devices"]);
     assert!(old.code == Some(0) && old.out.contains("* cpu") && old.out.contains("7.0"), "{}{}", old.out, old.err);
 }
+
+/// A sweep on a GPU: the space is bounded by its shared memory, code is compiled while other code is timed, records are the GPU's, and launches there take the winner.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_gpu_is_tuned() {
+    let place = Place::new();
+    let tuned = "#[tune(B = [128, 256], warps = [1, 2, 4], stages = [1, 400000], if stages * B <= smem, key = [next_pow2(N)])]
+kernel k<const B: int = 128>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, B)] {
+    let n = program_id(0) * B;
+    y[n..+B] = x[n..+B] * 2.0;
+}
+";
+    place.file("t.kiln", tuned);
+    let sweep = ["tune", "t.kiln", "--sizes", "3000", "--device", "cuda", "--strategy", "exhaustive", "--seconds", "0.01"];
+    let swept = kiln(&place, "", &[&sweep[..], &["--json", "t.json", "--store", "store"]].concat());
+    assert_eq!(swept.code, Some(0), "{}{}", swept.out, swept.err);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(place.path("t.json")).unwrap()).unwrap();
+    assert!(report["objective"] == "measured" && report["device"].as_str().unwrap().starts_with("cuda "), "{report}");
+    let trials = report["sizes"][0]["trials"].as_array().unwrap();
+    let with = |status: &str| trials.iter().filter(|t| t["status"] == status).count();
+    // Twelve of the lists, and the defaults, whose warps and stages are the compiler's choice; half of the lists' would take too much shared memory.
+    assert_eq!((trials.len(), with("time"), with("condition")), (13, 7, 6), "{report}");
+    let records = std::fs::read_to_string(place.path("store/k.jsonl")).unwrap();
+    assert!(records.lines().count() >= 7 && records.contains("\"device\":\"cuda "), "{records}");
+
+    // Launches of this GPU take it, those of the CPU do not.
+    let bench = ["bench", "t.kiln", "--sizes", "4000", "--seconds", "0.01", "--device"];
+    let on = |device: &str| {
+        let mut command = place.command(&[&bench[..], &[device]].concat());
+        command.env("KILN_TUNE_DIR", place.path("store"));
+        assert!(stand_in::give_to(&mut command, ""), "cargo builds the stand-in with this test");
+        let ran = ran(command.output().expect("the binary starts"), &bench);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+        ran.out
+    };
+    assert!(on("cuda").contains(" B="));
+    assert!(on("cpu").contains("defaults"));
+}

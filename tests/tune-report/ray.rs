@@ -15,6 +15,7 @@ pub fn find() -> Option<PathBuf> {
 const SOURCE: &str = "#[tune(A = [1, 2, 4, 8], B = [1, 2, 4, 8, 16, 32], W = [1, 2, 3, 4], key = [N])]
 kernel k<const A: int = 1, const B: int = 4, const W: int = 1>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, B)] {
     let n = program_id(0) * B;
+    assert(N != 1000000 * A + 1000 * B + W);
     y[n..+B] = x[n..+B] * 2.0;
 }
 ";

@@ -25,8 +25,10 @@ pub struct Machine {
     pub memory_bytes: f64,
     /// Seconds that starting a program takes on its processor.
     pub start: f64,
-    /// Seconds that an IR instruction takes besides its lanes.
+    /// Seconds that an IR instruction takes besides its rows and lanes.
     pub step: f64,
+    /// Seconds that each row of its tile takes besides the row's lanes: the loops of a CPU begin anew.
+    pub row: f64,
 }
 
 impl Machine {
@@ -46,6 +48,7 @@ impl Machine {
             memory_bytes: memory,
             start: 1e-6,
             step: 5e-9,
+            row: 0.0,
         }
     }
 
@@ -60,6 +63,7 @@ impl Machine {
             memory_bytes: 2e10,
             start: 1e-7,
             step: 2e-8,
+            row: 2.5e-9,
         }
     }
 
@@ -80,7 +84,7 @@ pub fn from_work(machine: &Machine, work: &Work, footprint: f64) -> f64 {
     let idle = waves * machine.processors / work.programs.max(1.0);
     let compute = work.dot_flops / machine.dot_flops + work.lane_flops / machine.lane_flops;
     let cache = (work.loaded + work.stored) / machine.cache_bytes;
-    let steps = work.steps * machine.step / machine.processors;
+    let steps = (work.steps * machine.step + work.rows * machine.row) / machine.processors;
     let busy = compute.max(cache) + steps;
     (busy * idle).max(footprint / machine.memory_bytes) + waves * machine.start
 }
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn more_work_costs_more() {
         let machine = Machine::gpu(90, 132);
-        let work = Work { dot_flops: 1e12, lane_flops: 1e9, loaded: 1e9, stored: 1e8, steps: 1e6, programs: 1320.0 };
+        let work = Work { dot_flops: 1e12, lane_flops: 1e9, loaded: 1e9, stored: 1e8, steps: 1e6, rows: 0.0, programs: 1320.0 };
         let base = from_work(&machine, &work, 1e8);
         assert!(from_work(&machine, &Work { dot_flops: 2e12, ..work }, 1e8) > base);
         assert!(from_work(&machine, &Work { loaded: 1e11, ..work }, 1e8) > base);

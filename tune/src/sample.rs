@@ -5,6 +5,8 @@
 
 use kiln::tuned::Timing;
 
+use crate::sweep::Effort;
+
 /// So many spreads above the median a sample is disturbed.
 const DISTURBED: f64 = 6.0;
 
@@ -34,6 +36,49 @@ pub fn undisturbed(first: Vec<f64>, second: Vec<f64>) -> Vec<f64> {
         (Some(a), Some(b)) if b > a * VISITS => first,
         _ => [first, second].concat(),
     }
+}
+
+/// Takes samples until the interval is small enough (half of it, relative to the median, at most `precision`), the median above `hopeless`, or the effort spent. `run` gives
+/// a sample and the time after it, `start` is the time before the first.
+///
+/// # Errors
+/// Those of `run`.
+pub fn take<E>(
+    effort: Effort,
+    precision: f64,
+    hopeless: f64,
+    start: f64,
+    mut run: impl FnMut() -> Result<(f64, f64), E>,
+) -> Result<Vec<f64>, E> {
+    let mut samples = vec![];
+    while samples.len() < effort.most as usize {
+        let (seconds, now) = run()?;
+        samples.push(seconds);
+        if samples.len() < effort.least as usize {
+            continue;
+        }
+        let Some(timing) = timing(&samples) else { continue };
+        let precise = timing.high - timing.low <= 2.0 * precision * timing.median;
+        if precise || timing.median > hopeless || now - start > effort.seconds {
+            break;
+        }
+    }
+    Ok(samples)
+}
+
+/// The standard deviation of samples relative to what they are of, by the differences of successive ones: neither a drift nor a disturbance counts. 0 where there are none.
+pub fn spread(of: &[&Vec<f64>]) -> f64 {
+    let mut differences: Vec<f64> = vec![];
+    for samples in of {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        if let Some(middle) = median(&sorted) {
+            differences.extend(samples.windows(2).map(|pair| (pair[1] - pair[0]).abs() / middle));
+        }
+    }
+    differences.sort_by(f64::total_cmp);
+    // Of normal noise the median difference is 0.6745 * sqrt(2) deviations.
+    median(&differences).unwrap_or(0.0) / (0.6745 * std::f64::consts::SQRT_2)
 }
 
 /// The middle of sorted samples.
@@ -136,6 +181,22 @@ mod tests {
                 .count();
             assert!(covered as f64 > 0.92 * f64::from(rounds), "{n} samples: {covered} of {rounds}");
         }
+    }
+
+    #[test]
+    fn spread_is_the_deviation() {
+        let mut state = 3u64;
+        let mut random = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 11) as f64 / (1u64 << 53) as f64
+        };
+        // The sum of twelve uniform numbers less 6 is normal enough, with deviation 1.
+        let mut normal = || (0..12).map(|_| random()).sum::<f64>() - 6.0;
+        let first: Vec<f64> = (0..300).map(|i| (2.0 + 0.001 * f64::from(i)) * (1.0 + 0.02 * normal())).collect();
+        let second: Vec<f64> = (0..300).map(|i| 5e-3 * (1.0 + 0.02 * normal()) * if i % 20 == 0 { 4.0 } else { 1.0 }).collect();
+        let found = spread(&[&first, &second]);
+        assert!((0.017..0.024).contains(&found), "{found}");
+        assert_eq!(spread(&[&vec![1.0]]), 0.0);
     }
 
     #[test]

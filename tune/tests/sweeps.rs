@@ -74,10 +74,11 @@ fn settings(strategy: Strategy) -> Settings {
     Settings { strategy, ..Settings::default() }
 }
 
-/// A kernel that is cheap to compile, with 6 x 6 x 6 = 216 configurations that all give the same result.
+/// A kernel that is cheap to compile, with 6 x 6 x 6 = 216 configurations that all give the same result, each in code of its own.
 const WIDE: &str = "#[tune(A = [1, 2, 4, 8, 16, 32], B = [1, 2, 4, 8, 16, 32], C = [1, 2, 4, 8, 16, 32], key = [N])]
 kernel k<const A: int = 1, const B: int = 1, const C: int = 1>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [N] {
     let n = program_id(0);
+    assert(N != 1000000 * A + 1000 * B + C);
     y[n] = x[n] + 1.0;
 }";
 
@@ -109,6 +110,36 @@ fn every_strategy_finds_the_floor() {
     assert_eq!((all, halved), (216, 216));
     assert!(halving < exhaustive, "{halving} runs of {exhaustive}");
     assert!(some * 4 <= all && guided * 4 <= exhaustive, "{some} configurations and {guided} runs of {exhaustive}");
+}
+
+/// Configurations that come to the same code are compiled and measured once: on a CPU those that differ in nothing but the mapping to a GPU, and those whose constants change nothing.
+#[test]
+fn the_same_code_is_measured_once() {
+    let source = "#[tune(B = [1, 2, 4], C = [1, 2], warps = [2, 4, 8], stages = [1, 2])]
+    kernel k<const B: int = 1, const C: int = 1>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, B)] {
+        let n = program_id(0) * B;
+        y[n..+B] = x[n..+B] + 1.0;
+    }";
+    let device = Device::cpu().unwrap();
+    let program = program(source);
+    let kernel = program.kernel("k").unwrap();
+    for strategy in [Strategy::Exhaustive, Strategy::Guided] {
+        let mut objective = MadeUp::new(&device, |c| 1e-3 / c["B"] as f64);
+        let settings = Settings { share: 1.0, ..settings(strategy) };
+        let found = sweep(&kernel, &mut objective, &settings, None, numbers(16));
+        // The defaults are the first of those with B = 1 and C = 1.
+        assert_eq!(found.trials.len(), 37);
+        let own: Vec<_> = found.trials.iter().filter(|t| t.same.is_none()).collect();
+        assert_eq!(own.len(), 3, "{own:?}");
+        for trial in &found.trials {
+            let measured = trial.same.as_ref().unwrap_or(&trial.config);
+            assert_eq!(measured.0["B"], trial.config.0["B"]);
+            let of_measured = found.trials.iter().find(|t| t.config == *measured).unwrap();
+            assert_eq!(of_measured.outcome, trial.outcome);
+        }
+        assert_eq!(found.winner().unwrap().0.config.0["B"], 4);
+        assert!(found.winner().unwrap().0.same.is_none());
+    }
 }
 
 /// What cannot win, each in its own way. B = 3 does not divide, 5 fails its assertion, 7 gives another result, 2 is refused by the condition, 11 does not compile.

@@ -102,6 +102,9 @@ pub struct Row {
     /// The cost model's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<f64>,
+    /// The configuration with the same code that was measured in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_code_as: Option<Config>,
     /// Whether an earlier run measured it.
     #[serde(default)]
     pub resumed: bool,
@@ -128,6 +131,7 @@ impl Row {
             message,
             timing: trial.outcome.as_ref().and_then(Outcome::timing).copied(),
             predicted: trial.predicted,
+            same_code_as: trial.same.clone(),
             resumed: trial.resumed,
         }
     }

@@ -1,5 +1,8 @@
 //! Guided search: begin with what the cost model likes and with a spread over the space, then go where a regression over the measured times expects the most, and at last
 //! try the neighbours of the best.
+//!
+//! `share` bounds both the configurations that are looked at and, by what the first of them have cost, the time: a sweep whose measurements are short beside their compilation, or
+//! whose space is small, looks at fewer, so that something is left to tell the leaders apart.
 
 use super::GLANCE;
 use super::surrogate::{Features, Surrogate};
@@ -7,8 +10,14 @@ use crate::sweep::{Interrupted, Lab};
 
 /// Configurations a step adds.
 const STEP: usize = 4;
-/// Fewest configurations looked at, where there are that many.
+/// Fewest configurations looked at, where there are that many and time allows.
 const LEAST: usize = 12;
+/// Of the time that is allowed this part is for the search.
+const SEARCHING: f64 = 0.8;
+/// And this is when leaders that are not told apart stay so: a race ends some laps later.
+const RACING: f64 = 1.05;
+/// The best whose neighbours are tried.
+const BEST: usize = 3;
 
 pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     let open = lab.open();
@@ -34,12 +43,15 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     }
     left -= first.len();
     lab.measure(&first, GLANCE)?;
+    let allowed = lab.seconds_of_exhaustive().map_or(f64::INFINITY, |all| lab.share() * all);
+    lab.set_deadline(RACING * allowed);
+    let is_time_left = |lab: &Lab<'_>| lab.now() < SEARCHING * allowed;
 
-    let polish = budget / 4;
-    while left > polish {
-        let surrogate = Surrogate::fit(lab, &features);
+    let polish = left / 2;
+    while left > polish && is_time_left(lab) {
+        let Some(surrogate) = Surrogate::fit(lab, &features) else { break };
         let mut ranked: Vec<(f64, usize)> =
-            lab.open().into_iter().filter_map(|i| Some((surrogate.as_ref()?.expected_gain(&features, lab, i), i))).collect();
+            lab.open().into_iter().map(|i| (surrogate.expected_gain(&features, lab, i), i)).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let next: Vec<usize> = ranked.iter().map(|(_, i)| *i).take(STEP.min(left - polish)).collect();
         if next.is_empty() {
@@ -49,17 +61,21 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
         lab.measure(&next, GLANCE)?;
     }
 
-    // One step along one axis from the best, again from wherever that leads.
-    while left > 0 {
-        let Some(best) = lab.best() else { return Ok(()) };
-        let surrogate = Surrogate::fit(lab, &features);
-        let mut next: Vec<usize> = lab.open().into_iter().filter(|&i| features.are_neighbours(i, best)).collect();
-        if let Some(surrogate) = &surrogate {
-            next.sort_by(|&a, &b| surrogate.mean(&features, lab, a).total_cmp(&surrogate.mean(&features, lab, b)));
+    // One step along one axis from the best, again from wherever that leads; then whatever should be fastest.
+    while left > 0 && is_time_left(lab) {
+        let Some(surrogate) = Surrogate::fit(lab, &features) else { break };
+        let mut best: Vec<(f64, usize)> = (0..total).filter_map(|i| Some((lab.time(i)?, i))).collect();
+        best.sort_by(|a, b| a.0.total_cmp(&b.0));
+        best.truncate(BEST);
+        let is_near = |i: &usize| best.iter().any(|&(_, b)| features.are_neighbours(*i, b));
+        let mut next: Vec<usize> = lab.open().into_iter().filter(is_near).collect();
+        if next.is_empty() {
+            next = lab.open();
         }
+        next.sort_by(|&a, &b| surrogate.mean(&features, lab, a).total_cmp(&surrogate.mean(&features, lab, b)));
         next.truncate(left.min(STEP));
         if next.is_empty() {
-            return Ok(());
+            break;
         }
         left -= next.len();
         lab.measure(&next, GLANCE)?;

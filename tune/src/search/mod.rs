@@ -4,6 +4,8 @@
 
 mod guided;
 mod halving;
+#[cfg(test)]
+mod replay;
 mod surrogate;
 
 use crate::sweep::{Effort, Interrupted, Lab};
@@ -46,4 +48,4 @@ pub(crate) fn run(strategy: Strategy, lab: &mut Lab<'_>) -> Result<(), Interrupt
 }
 
 /// A glance: enough to see a factor.
-pub(crate) const GLANCE: Effort = Effort { least: 3, most: 5, seconds: 0.1, visits: 2 };
+pub(crate) const GLANCE: Effort = Effort { least: 2, most: 2, seconds: 0.1, visits: 2, once_if_hopeless: true };

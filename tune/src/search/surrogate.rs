@@ -8,7 +8,7 @@ use crate::sweep::Lab;
 /// Distance over which times resemble each other, in widths of an axis.
 const LENGTH: f64 = 0.4;
 /// Relative noise of a glance.
-const NOISE: f64 = 0.03;
+const NOISE: f64 = 0.05;
 
 /// Configurations as points: a coordinate for each swept name, the logarithms of its values spread over 0..1.
 pub struct Features {

@@ -1,13 +1,11 @@
-//! The arguments of a kernel's runs, put back as they were before each of them, and the taking of samples.
+//! The arguments of a kernel's runs, put back as they were before each of them.
 
 use std::time::Instant;
 
 use kiln::{AnyTensor, Error, Kernel, OwnedArg};
 use kiln_ir::signature::ParamKind;
 
-use super::Effort;
 use crate::objective::Objective;
-use crate::sample;
 
 /// Seconds of warming up before the first sample.
 const WARM_UP: f64 = 0.005;
@@ -60,38 +58,12 @@ impl Bed {
             .collect()
     }
 
-    /// Takes samples until the interval is small enough (half of it, relative to the median, at most `precision`), the median above `hopeless`, or the effort spent.
-    pub fn sample_into(
-        &mut self,
-        objective: &mut dyn Objective,
-        kernel: &Kernel,
-        samples: &mut Vec<f64>,
-        effort: Effort,
-        precision: f64,
-        hopeless: f64,
-    ) -> Result<(), Error> {
-        if objective.is_exact() {
-            *samples = vec![self.run(objective, kernel)?];
-            return Ok(());
-        }
+    /// Runs the kernel until clocks and pages have come to rest.
+    pub fn warm_up(&mut self, objective: &mut dyn Objective, kernel: &Kernel) -> Result<(), Error> {
         let start = Instant::now();
-        let mut warm = !samples.is_empty();
         for _ in 0..WARM_UP_RUNS {
-            warm |= start.elapsed().as_secs_f64() > WARM_UP.min(effort.seconds);
-            if warm {
-                break;
-            }
             self.run(objective, kernel)?;
-        }
-        let start = Instant::now();
-        while samples.len() < effort.most as usize {
-            samples.push(self.run(objective, kernel)?);
-            if samples.len() < effort.least as usize {
-                continue;
-            }
-            let Some(timing) = sample::timing(samples) else { continue };
-            let precise = timing.high - timing.low <= 2.0 * precision * timing.median;
-            if precise || timing.median > hopeless || start.elapsed().as_secs_f64() > effort.seconds {
+            if start.elapsed().as_secs_f64() > WARM_UP {
                 break;
             }
         }

@@ -1,35 +1,33 @@
-//! Where configurations are compiled, run, compared and measured.
+//! Where configurations are measured, one at a time, and entered: what strategies see of a sweep.
 //!
-//! Compilation uses all processors. On a device with processors of its own the next configurations compile while one is measured; on the CPU, where that would disturb, a batch is
-//! compiled and then measured. Measurements are one at a time. Before every run the tensors that the kernel may write are put back.
+//! Configurations that come to the same code are measured once, as the first of them; the others share its samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use kiln::tuned::{Key, Outcome, Reason, Record, Subject, TuneStore};
-use kiln::{AnyTensor, Config, Device, Error, Kernel, OwnedArg, ScalarType};
+use kiln::Config;
+use kiln::tuned::{self, Key, Outcome, Record, Subject, Timing, TuneStore};
 
-use super::bed::Bed;
-use super::{Event, Problem, Settings, Sweep, SweepError, Trial};
-use crate::compare::{Tolerance, compare};
-use crate::model::{self, Machine};
-use crate::objective::{Objective, launch};
+use super::race::{self, Standing};
+use super::rig::{Refusal, Rig};
+use super::{Event, Settings, Sweep, SweepError, Trial};
 use crate::sample;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Fewest samples.
+    /// Fewest samples of a visit.
     pub least: u32,
-    /// Most samples.
+    /// Most samples of it.
     pub most: u32,
     /// Longest time, in seconds; the fewest samples are taken all the same.
     pub seconds: f64,
     /// How often, at some distance.
     pub visits: u32,
+    /// Whether what was far behind in all samples of the first visit is left alone.
+    pub once_if_hopeless: bool,
 }
 
 /// Why a search ends early.
@@ -49,201 +47,81 @@ impl<E: Into<SweepError>> From<E> for Interrupted {
 
 /// A configuration whose median is so much above the best one's upper end is not measured further.
 const HOPELESS: f64 = 1.5;
-/// Leaders that are told apart at last.
-const LEADERS: usize = 6;
-/// Rounds in which that is tried.
-const ROUNDS: usize = 5;
-/// Samples of each leader a round.
-const ROUND_SAMPLES: usize = 4;
+/// Most configurations that are told apart at last.
+const LEADERS: usize = 10;
+/// They are within this of the best.
+const LEADING: f64 = 1.3;
+/// How often the leaders are told apart: those that lose may leave others in front that had not taken part.
+const RACES: usize = 4;
+
+/// What a sweep is of.
+pub(crate) struct Space {
+    pub subject: Subject,
+    pub key: Key,
+    pub dims: BTreeMap<String, i64>,
+    pub trials: Vec<Trial>,
+    /// Number of the kernel's own defaults.
+    pub defaults: Option<usize>,
+    pub objective: tuned::Objective,
+}
 
 /// The state of a sweep, as strategies see it.
 pub struct Lab<'a> {
-    problem: Problem<'a>,
-    objective: &'a mut dyn Objective,
+    rig: &'a mut dyn Rig,
+    space: Space,
     settings: &'a Settings,
     store: Option<&'a TuneStore>,
     stop: &'a AtomicBool,
     watch: &'a mut dyn FnMut(Event<'_>),
-    subject: Subject,
-    key: Key,
-    dims: BTreeMap<String, i64>,
-    trials: Vec<Trial>,
     /// One a trial.
     states: Vec<State>,
-    bed: Bed,
-    /// What the tensors that the kernel may write hold after a right run, one a parameter.
-    reference: Vec<Option<AnyTensor>>,
-    reference_of: String,
-    /// Number of the kernel's own defaults.
-    default_trial: Option<usize>,
+    /// By fingerprint, the first configuration with this code.
+    codes: BTreeMap<u128, usize>,
     looked: usize,
+    costs: Costs,
+    /// When the sweep should have come to its end, in seconds of its clock; infinite for those without a limit.
+    deadline: f64,
 }
 
 #[derive(Default)]
 struct State {
-    /// The kernel with the configuration; set once it is compiled.
-    kernel: Option<Kernel>,
+    /// Compiled in this run, and not out.
+    ready: bool,
+    /// The configuration with the same code that is measured in its place.
+    same: Option<usize>,
     samples: Vec<f64>,
     verified: bool,
 }
 
+/// What things have taken so far, in seconds, and how many there were.
+#[derive(Default)]
+struct Costs {
+    compiling: f64,
+    compiled: usize,
+    checking: f64,
+    checked: usize,
+    /// Around samples: caches made cold, tensors put back.
+    around: f64,
+    sampled: usize,
+}
+
 impl<'a> Lab<'a> {
-    pub(super) fn new(
-        mut problem: Problem<'a>,
-        objective: &'a mut dyn Objective,
+    pub(crate) fn new(
+        rig: &'a mut dyn Rig,
+        space: Space,
         settings: &'a Settings,
         store: Option<&'a TuneStore>,
         stop: &'a AtomicBool,
         watch: &'a mut dyn FnMut(Event<'_>),
-    ) -> Result<Lab<'a>, SweepError> {
-        let signature = problem.kernel.signature().clone();
-        if signature.tune.is_empty() {
-            return Err(SweepError::NothingToSweep(signature.name.clone()));
-        }
-        let tuning = launch(problem.kernel, problem.device, &mut problem.args).tuning()?;
-        let candidates: Vec<_> =
-            tuning.candidates.into_iter().filter(|c| settings.shard.is_none_or(|shard| shard.has(&c.config))).collect();
-        let mut trials: Vec<Trial> = candidates
-            .into_iter()
-            .map(|candidate| {
-                let outcome = candidate.bound.err().map(|message| Outcome::Rejected { reason: Reason::Condition, message });
-                Trial::new(candidate.config, outcome)
-            })
-            .collect();
-        // The defaults are a configuration like any other, whether the lists have them or not: what is found is never slower than what was there.
-        let defaults = tuning.defaults.filter(|config| settings.shard.is_none_or(|shard| shard.has(config)));
-        let default_trial = defaults.map(|config| match trials.iter().position(|t| t.config == config) {
-            Some(number) => number,
-            None => {
-                trials.push(Trial::new(config, None));
-                trials.len() - 1
-            }
-        });
-        let states = trials.iter().map(|_| State::default()).collect();
-        let bed = Bed::new(problem.kernel, std::mem::take(&mut problem.args))?;
-        let mut lab = Lab {
-            problem,
-            objective,
-            settings,
-            store,
-            stop,
-            watch,
-            subject: tuning.subject,
-            key: tuning.key,
-            dims: tuning.dims,
-            trials,
-            states,
-            bed,
-            reference: vec![],
-            reference_of: String::new(),
-            default_trial,
-            looked: 0,
-        };
-        let resumed = lab.resume()?;
-        lab.count_work();
-        (lab.watch)(Event::Begins { configurations: lab.trials.len(), resumed });
-        lab.find_reference()?;
-        Ok(lab)
-    }
-
-    /// Takes over what the store knows. What was rejected is tried again by another version of the compiler, which may do better.
-    fn resume(&mut self) -> Result<usize, SweepError> {
-        let Some(store) = self.store else { return Ok(0) };
-        let mut resumed = 0;
-        for record in store.load(&self.subject.kernel)?.records {
-            let ours = record.subject == self.subject && record.key == self.key && record.objective == self.objective.kind();
-            let holds = record.outcome.timing().is_some() || record.kiln == kiln::compiler::build_id();
-            if let (true, true, Some(trial)) =
-                (ours, holds, self.trials.iter_mut().find(|t| t.config == record.config && t.outcome.is_none()))
-            {
-                trial.outcome = Some(record.outcome);
-                trial.resumed = true;
-                resumed += 1;
-            }
-        }
-        Ok(resumed)
-    }
-
-    /// Counts what every launch does, and what it should cost.
-    fn count_work(&mut self) {
-        let machine = Machine::of(self.problem.device);
-        let todo: Vec<usize> = (0..self.trials.len()).filter(|&i| self.trials[i].is_possible()).collect();
-        let found = self.batch(todo.into_iter()).for_each(|launch| launch.work());
-        for (i, _, work) in found {
-            if let Ok(work) = work {
-                self.trials[i].predicted = Some(model::from_work(&machine, &work, self.bed.footprint()));
-                self.trials[i].work = Some(work);
-            }
-        }
-    }
-
-    /// The kernels of some configurations, to do something with.
-    fn batch(&self, which: impl Iterator<Item = usize>) -> Batch {
-        let problem = &self.problem;
-        let kernels = which.map(|i| (i, problem.kernel.configured(&self.trials[i].config))).collect();
-        Batch { kernels, device: problem.device.clone(), args: self.bed.args.clone() }
-    }
-
-    /// Runs the kernel's defaults, else the first configuration that runs: what every result is compared with.
-    fn find_reference(&mut self) -> Result<(), SweepError> {
-        let defaults = self.problem.kernel.clone();
-        let mut first_error = match self.bed.run(self.objective, &defaults).map(drop) {
-            Ok(()) => {
-                self.reference_of = "the kernel's defaults".to_owned();
-                self.reference = self.bed.outputs()?;
-                return Ok(());
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        for i in 0..self.trials.len() {
-            if !self.trials[i].is_possible() {
-                continue;
-            }
-            let kernel = self.problem.kernel.configured(&self.trials[i].config);
-            match self.bed.run(self.objective, &kernel).map(drop) {
-                Ok(()) => {
-                    self.reference_of = self.trials[i].config.to_string();
-                    self.reference = self.bed.outputs()?;
-                    return Ok(());
-                }
-                Err(error) => drop(first_error.get_or_insert_with(|| error.to_string())),
-            }
-        }
-        Err(SweepError::NothingRuns {
-            kernel: self.subject.kernel.clone(),
-            tried: self.trials.len(),
-            first: first_error.unwrap_or_default(),
-        })
-    }
-
-    /// What differs from the reference, in words.
-    fn difference(&self) -> Option<String> {
-        let names = self.problem.kernel.signature().params.iter().map(|p| &p.name);
-        for ((arg, reference), name) in self.bed.args.iter().zip(&self.reference).zip(names) {
-            let (OwnedArg::Tensor(tensor), Some(reference)) = (arg, reference) else { continue };
-            let usual = Tolerance::between_schedules(tensor.scalar_type().unwrap_or(ScalarType::U8));
-            let tolerance = match self.settings.tolerance {
-                Some(t) if usual.relative > 0.0 => Tolerance { relative: t, absolute: 0.0, scale: t },
-                _ => usual,
-            };
-            match compare(tensor, reference, tolerance) {
-                Err(error) => return Some(error.to_string()),
-                Ok(found) => {
-                    if let Some((index, value, expected)) = found.first {
-                        return Some(format!(
-                            "`{name}` differs from the result of {} in {} of {} elements, first at {index:?}: {value:?} instead of {expected:?}",
-                            self.reference_of, found.wrong, found.elements
-                        ));
-                    }
-                }
-            }
-        }
-        None
+    ) -> Lab<'a> {
+        let states = space.trials.iter().map(|_| State::default()).collect();
+        let (codes, costs, deadline) = (BTreeMap::new(), Costs::default(), f64::INFINITY);
+        Lab { rig, space, settings, store, stop, watch, states, codes, looked: 0, costs, deadline }
     }
 
     /// What of some configurations is not compiled.
-    fn uncompiled(&self, which: &[usize]) -> Batch {
-        self.batch(which.iter().copied().filter(|&i| self.states[i].kernel.is_none() && self.trials[i].is_possible()))
+    fn uncompiled(&self, which: &[usize]) -> Vec<usize> {
+        which.iter().copied().filter(|&i| !self.states[i].ready && self.space.trials[i].is_possible()).collect()
     }
 
     /// Looks at configurations, in order. Those that are out already are left out.
@@ -253,42 +131,33 @@ impl<'a> Lab<'a> {
     pub fn measure(&mut self, which: &[usize], effort: Effort) -> Result<(), Interrupted> {
         let size = 4 * std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let parts: Vec<&[usize]> = which.chunks(size).collect();
-        let mut compiled = parts.first().map(|part| self.uncompiled(part).compile()).unwrap_or_default();
+        if let Some(first) = parts.first() {
+            self.rig.compile(self.uncompiled(first));
+        }
         for (n, part) in parts.iter().enumerate() {
-            self.install(std::mem::take(&mut compiled))?;
-            let next = parts.get(n + 1).map(|part| self.uncompiled(part));
-            match next {
-                Some(next) if self.objective.compiles_alongside() => {
-                    let measured = std::thread::scope(|scope| {
-                        let ahead = scope.spawn(move || next.compile());
-                        let measured = self.measure_part(part, effort);
-                        match ahead.join() {
-                            Ok(done) => compiled = done,
-                            Err(panic) => std::panic::resume_unwind(panic),
-                        }
-                        measured
-                    });
-                    measured?;
-                }
-                next => {
-                    self.measure_part(part, effort)?;
-                    compiled = next.map(Batch::compile).unwrap_or_default();
-                }
+            self.install()?;
+            if let Some(next) = parts.get(n + 1) {
+                self.rig.compile(self.uncompiled(next));
             }
+            self.measure_part(part, effort)?;
         }
         Ok(())
     }
 
     /// Enters what compilation gave.
-    fn install(&mut self, mut compiled: Vec<(usize, Kernel, Result<(), Error>)>) -> Result<(), Interrupted> {
-        compiled.sort_by_key(|(i, ..)| *i);
-        for (i, kernel, result) in compiled {
+    fn install(&mut self) -> Result<(), Interrupted> {
+        let start = self.rig.now();
+        let compiled = self.rig.compiled();
+        self.costs.compiling += self.rig.now() - start;
+        self.costs.compiled += compiled.len();
+        for (i, result) in compiled {
             match result {
-                Ok(()) => self.states[i].kernel = Some(kernel),
-                Err(error) => {
-                    let reason = if matches!(error, Error::Compile(_)) { Reason::Compile } else { Reason::Fault };
-                    self.reject(i, reason, error.to_string())?;
+                Ok(code) => {
+                    self.states[i].ready = true;
+                    let first = code.map_or(i, |code| *self.codes.entry(code).or_insert(i));
+                    self.states[i].same = (first != i && self.states[first].ready).then_some(first);
                 }
+                Err(refusal) => self.reject(i, refusal)?,
             }
         }
         Ok(())
@@ -297,7 +166,7 @@ impl<'a> Lab<'a> {
     /// Measures configurations one after the other, and then again, backwards: what slows a machine down for some milliseconds (two threads on one core, another program)
     /// slows all samples of one visit, and seldom those of both.
     fn measure_part(&mut self, part: &[usize], effort: Effort) -> Result<(), Interrupted> {
-        let visits = if self.objective.is_exact() { 1 } else { effort.visits };
+        let visits = if self.rig.is_exact() { 1 } else { effort.visits };
         for visit in 0..visits {
             let mut order = part.to_vec();
             if visit > 0 {
@@ -307,157 +176,217 @@ impl<'a> Lab<'a> {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(Interrupted::Stopped);
                 }
-                self.measure_one(i, effort)?;
+                if visit == 0 || !(effort.once_if_hopeless && self.is_behind(i)) {
+                    self.measure_one(i, effort)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// Whether all samples of a configuration are far above the best median.
+    fn is_behind(&self, i: usize) -> bool {
+        let least = self.states[i].samples.iter().copied().fold(f64::INFINITY, f64::min);
+        self.best().and_then(|best| self.time(best)).is_some_and(|best| least.is_finite() && least > HOPELESS * best)
+    }
+
     fn measure_one(&mut self, i: usize, effort: Effort) -> Result<(), Interrupted> {
-        let Some(kernel) = self.states[i].kernel.clone() else { return Ok(()) };
-        let first = !self.states[i].verified;
-        if first {
-            if let Err(error) = self.bed.run(self.objective, &kernel).map(drop) {
-                return self.reject(i, Reason::Fault, error.to_string());
+        if !self.states[i].ready {
+            return Ok(());
+        }
+        let first = self.space.trials[i].outcome.is_none();
+        if let Some(same) = self.states[i].same {
+            // It was measured, or found to be out, as the other one.
+            if self.states[same].samples.is_empty() && self.space.trials[same].is_possible() {
+                self.measure_one(same, effort)?;
             }
-            if let Some(difference) = self.difference() {
-                return self.reject(i, Reason::Differs, difference);
+            let known = self.space.trials[same].outcome.clone();
+            return if let (true, Some(outcome)) = (first, known) { self.enter(i, outcome, true) } else { Ok(()) };
+        }
+        if !self.states[i].verified {
+            let start = self.rig.now();
+            if let Err(refusal) = self.rig.check(i) {
+                return self.reject(i, refusal);
             }
+            self.costs.checking += self.rig.now() - start;
+            self.costs.checked += 1;
             self.states[i].verified = true;
         }
-        let limit =
-            self.best().and_then(|b| self.trials[b].outcome.as_ref()?.timing()).map_or(f64::INFINITY, |t| t.high * HOPELESS);
-        let mut visit = vec![];
-        let sampled = self.bed.sample_into(self.objective, &kernel, &mut visit, effort, self.settings.precision, limit);
-        let samples = &mut self.states[i].samples;
-        *samples = sample::undisturbed(std::mem::take(samples), visit);
-        let found = sample::timing(samples);
-        match (sampled, found) {
-            (Err(error), _) => self.reject(i, Reason::Fault, error.to_string()),
-            (Ok(()), Some(timing)) => self.enter(i, Outcome::Time(timing), first),
-            (Ok(()), None) => Ok(()),
+        let hopeless = self.best().and_then(|b| self.timing(b)).map_or(f64::INFINITY, |t| t.high * HOPELESS);
+        let precision = self.settings.precision;
+        let visit = if self.rig.is_exact() {
+            self.sample(i).map(|seconds| vec![seconds])
+        } else {
+            let start = self.rig.now();
+            sample::take(effort, precision, hopeless, start, || Ok((self.sample(i)?, self.rig.now())))
+        };
+        match visit {
+            Err(refusal) => self.reject(i, refusal),
+            Ok(visit) => {
+                let before = std::mem::take(&mut self.states[i].samples);
+                self.states[i].samples = sample::undisturbed(before, visit);
+                self.enter_samples(i, first)
+            }
         }
     }
 
-    fn reject(&mut self, i: usize, reason: Reason, message: String) -> Result<(), Interrupted> {
-        self.states[i].kernel = None;
-        self.enter(i, Outcome::Rejected { reason, message }, true)
+    /// A sample of a configuration, and what it costs.
+    fn sample(&mut self, i: usize) -> Result<f64, Refusal> {
+        let start = self.rig.now();
+        let seconds = self.rig.sample(i)?;
+        self.costs.around += (self.rig.now() - start - seconds).max(0.0);
+        self.costs.sampled += 1;
+        Ok(seconds)
+    }
+
+    fn reject(&mut self, i: usize, (reason, message): Refusal) -> Result<(), Interrupted> {
+        self.states[i].ready = false;
+        self.rig.release(i);
+        let first = self.space.trials[i].outcome.is_none();
+        self.enter(i, Outcome::Rejected { reason, message }, first)
+    }
+
+    /// Enters the figure that a configuration's samples come to.
+    fn enter_samples(&mut self, i: usize, first: bool) -> Result<(), Interrupted> {
+        let Some(timing) = sample::timing(&self.states[i].samples) else { return Ok(()) };
+        self.enter(i, Outcome::Time(timing), first)?;
+        if !first {
+            let sharers: Vec<usize> = (0..self.states.len()).filter(|&j| self.states[j].same == Some(i)).collect();
+            for j in sharers {
+                if self.timing(j).is_some() {
+                    self.enter(j, Outcome::Time(timing), false)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Enters an outcome, here and in the store.
     fn enter(&mut self, i: usize, outcome: Outcome, first: bool) -> Result<(), Interrupted> {
-        self.trials[i].outcome = Some(outcome.clone());
+        let same = self.states[i].same.map(|same| self.space.trials[same].config.clone());
+        let trial = &mut self.space.trials[i];
+        trial.outcome = Some(outcome.clone());
+        trial.same = same;
         self.looked += usize::from(first);
         if let Some(store) = self.store {
             store.append(&Record {
-                subject: self.subject.clone(),
-                key: self.key.clone(),
-                dims: self.dims.clone(),
-                config: self.trials[i].config.clone(),
+                subject: self.space.subject.clone(),
+                key: self.space.key.clone(),
+                dims: self.space.dims.clone(),
+                config: trial.config.clone(),
                 outcome,
-                objective: self.objective.kind(),
+                objective: self.space.objective,
                 kiln: kiln::compiler::build_id().to_owned(),
                 unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs()),
             })?;
         }
-        (self.watch)(Event::Looked { trial: &self.trials[i], first });
+        (self.watch)(Event::Looked { trial: &self.space.trials[i], first });
         Ok(())
     }
 
-    /// Measures the configurations whose intervals reach into the best one's in turns, so that a machine that changes its speed does so for all of them, until they are
-    /// told apart or the rounds are over.
+    /// Runs the leaders in turns, so that a machine that changes its speed does so for all of them, until they are told apart or known to be equally fast.
     pub(crate) fn separate_leaders(&mut self) -> Result<(), Interrupted> {
-        if self.objective.is_exact() {
+        if self.rig.is_exact() {
             return Ok(());
         }
-        for _ in 0..ROUNDS {
-            let Some(best) = self.best() else { return Ok(()) };
-            let high = self.trials[best].outcome.as_ref().and_then(Outcome::timing).map_or(0.0, |t| t.high);
-            let timing = |i: usize| self.trials[i].outcome.as_ref().and_then(Outcome::timing).copied();
-            let mut leaders: Vec<usize> = (0..self.trials.len())
-                .filter(|&i| self.states[i].kernel.is_some() && timing(i).is_some_and(|t| t.low <= high))
-                .collect();
+        let mut raced = BTreeSet::new();
+        for _ in 0..RACES {
+            let Some((best, median)) = self.best().and_then(|b| Some((b, self.time(b)?))) else { return Ok(()) };
+            let high = self.timing(best).map_or(0.0, |t| t.high);
+            let is_leading = |&i: &usize| {
+                self.timing(i).is_some_and(|t| t.low <= high && t.median <= LEADING * median)
+                    && self.states[i].ready
+                    && self.states[i].same.is_none()
+            };
+            let mut leaders: Vec<usize> = (0..self.len()).filter(is_leading).collect();
             leaders.sort_by(|&a, &b| self.time(a).partial_cmp(&self.time(b)).unwrap_or(std::cmp::Ordering::Equal));
             leaders.truncate(LEADERS);
-            let narrow = |i: usize| {
-                timing(i).is_some_and(|t| t.high - t.low <= self.settings.precision * t.median)
-                    || self.states[i].samples.len() >= self.settings.samples.1 as usize
-            };
-            if leaders.len() < 2 || leaders.iter().all(|&i| narrow(i)) {
+            if leaders.len() < 2 || leaders.iter().all(|i| raced.contains(i)) {
                 return Ok(());
             }
-            for _ in 0..ROUND_SAMPLES {
-                for &i in &leaders {
+            self.race(&leaders)?;
+            raced.extend(leaders);
+        }
+        Ok(())
+    }
+
+    /// One race. What was measured before counts no more: of samples that were taken one after the other a lucky one may have led.
+    fn race(&mut self, runners: &[usize]) -> Result<(), Interrupted> {
+        let mut laps: Vec<Vec<f64>> = vec![vec![]; runners.len()];
+        let mut running: Vec<usize> = (0..runners.len()).collect();
+        while running.len() > 1 && laps[running[0]].len() < race::MOST {
+            for _ in 0..race::LAPS {
+                for &n in &running {
                     if self.stop.load(Ordering::Relaxed) {
                         return Err(Interrupted::Stopped);
                     }
-                    let Some(kernel) = self.states[i].kernel.clone() else { continue };
-                    let seconds = self.bed.run(self.objective, &kernel).map_err(SweepError::from)?;
-                    self.states[i].samples.push(seconds);
+                    match self.sample(runners[n]) {
+                        Ok(seconds) => laps[n].push(seconds),
+                        Err(refusal) => {
+                            self.reject(runners[n], refusal)?;
+                            laps[n].clear();
+                        }
+                    }
                 }
+                running.retain(|&n| !laps[n].is_empty());
             }
-            for &i in &leaders {
-                if let Some(timing) = sample::timing(&self.states[i].samples) {
-                    self.enter(i, Outcome::Time(timing), false)?;
-                }
+            match race::standing(&laps, &running) {
+                Standing::Open(left) => running = left,
+                Standing::Settled => break,
+            }
+            if self.rig.now() > self.deadline && running.first().is_some_and(|&n| laps[n].len() >= race::LEAST) {
+                break;
+            }
+        }
+        for (&i, laps) in runners.iter().zip(laps) {
+            if !laps.is_empty() {
+                self.states[i].samples = laps;
+                self.enter_samples(i, false)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(self, elapsed: Duration, complete: bool) -> Result<Sweep, SweepError> {
-        let pairs: Vec<(f64, f64)> =
-            self.trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
-        let defaults = self.default_trial.and_then(|i| self.trials[i].outcome.as_ref()?.timing().copied());
-        Ok(Sweep {
-            subject: self.subject,
-            key: self.key,
-            dims: self.dims,
-            strategy: self.settings.strategy,
-            objective: self.objective.kind(),
-            trials: self.trials,
+    pub(crate) fn finish(self, complete: bool) -> Finished {
+        let elapsed = Duration::from_secs_f64(self.rig.now());
+        let trials = &self.space.trials;
+        let pairs: Vec<(f64, f64)> = trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
+        let defaults = self.space.defaults.and_then(|i| self.timing(i).copied());
+        Finished { rank_correlation: sample::rank_correlation(&pairs), elapsed, looked: self.looked, complete, defaults, space: self.space }
+    }
+}
+
+/// A sweep that has ended, without what its rig knows.
+pub(crate) struct Finished {
+    pub space: Space,
+    pub defaults: Option<Timing>,
+    pub rank_correlation: Option<f64>,
+    pub elapsed: Duration,
+    pub looked: usize,
+    pub complete: bool,
+}
+
+impl Finished {
+    /// The sweep.
+    pub fn sweep(self, settings: &Settings, reference: String, footprint: f64) -> Sweep {
+        let Space { subject, key, dims, trials, objective, .. } = self.space;
+        let (strategy, rank_correlation) = (settings.strategy, self.rank_correlation);
+        let Finished { defaults, elapsed, looked, complete, .. } = self;
+        Sweep {
+            subject,
+            key,
+            dims,
+            strategy,
+            objective,
+            trials,
             defaults,
-            reference: self.reference_of,
-            footprint: self.bed.footprint(),
-            rank_correlation: sample::rank_correlation(&pairs),
+            reference,
+            footprint,
+            rank_correlation,
             elapsed,
-            looked: self.looked,
+            looked,
             complete,
-        })
-    }
-}
-
-/// Kernels with what their launches take, on their own, so that threads can have them.
-struct Batch {
-    kernels: Vec<(usize, Kernel)>,
-    device: Device,
-    args: Vec<OwnedArg>,
-}
-
-impl Batch {
-    /// Compiles them, on all processors.
-    fn compile(self) -> Vec<(usize, Kernel, Result<(), Error>)> {
-        self.for_each(|launch| launch.prepare().map(drop))
-    }
-
-    fn for_each<T: Send>(
-        &self,
-        work: impl Fn(kiln::Launch<'_>) -> Result<T, Error> + Sync,
-    ) -> Vec<(usize, Kernel, Result<T, Error>)> {
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(self.kernels.len());
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![]));
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut args = self.args.clone();
-                    while let Some((i, kernel)) = self.kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = work(launch(kernel, &self.device, &mut args));
-                        done.lock().unwrap_or_else(|e| e.into_inner()).push((*i, kernel.clone(), result));
-                    }
-                });
-            }
-        });
-        done.into_inner().unwrap_or_else(|e| e.into_inner())
+        }
     }
 }
 
@@ -465,42 +394,46 @@ impl Batch {
 impl Lab<'_> {
     /// Number of configurations.
     pub fn len(&self) -> usize {
-        self.trials.len()
+        self.space.trials.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.trials.is_empty()
+        self.space.trials.is_empty()
     }
 
     /// A configuration.
     pub fn config(&self, i: usize) -> &Config {
-        &self.trials[i].config
+        &self.space.trials[i].config
     }
 
     /// Configurations that nothing is known of yet.
     pub fn open(&self) -> Vec<usize> {
-        (0..self.trials.len()).filter(|&i| self.trials[i].outcome.is_none()).collect()
+        (0..self.len()).filter(|&i| self.space.trials[i].outcome.is_none()).collect()
     }
 
     /// The kernel's own defaults.
     pub fn defaults(&self) -> Option<usize> {
-        self.default_trial
+        self.space.defaults
+    }
+
+    fn timing(&self, i: usize) -> Option<&Timing> {
+        self.space.trials[i].outcome.as_ref()?.timing()
     }
 
     /// The median of a configuration's times.
     pub fn time(&self, i: usize) -> Option<f64> {
-        Some(self.trials[i].outcome.as_ref()?.timing()?.median)
+        Some(self.timing(i)?.median)
     }
 
     /// The cost model's time.
     pub fn predicted(&self, i: usize) -> Option<f64> {
-        self.trials[i].predicted
+        self.space.trials[i].predicted
     }
 
     /// The fastest so far.
     pub fn best(&self) -> Option<usize> {
-        let timed = (0..self.trials.len()).filter_map(|i| Some((i, self.trials[i].outcome.as_ref()?.timing()?.high)));
+        let timed = (0..self.len()).filter_map(|i| Some((i, self.timing(i)?.high)));
         timed.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(i, _)| i)
     }
 
@@ -512,22 +445,45 @@ impl Lab<'_> {
     /// A close look.
     pub fn full_effort(&self) -> Effort {
         let (least, most) = self.settings.samples;
-        Effort { least, most, seconds: self.settings.seconds, visits: 2 }
+        Effort { least, most, seconds: self.settings.seconds, visits: 2, once_if_hopeless: false }
     }
 
     /// Says how many configurations will be looked at.
     pub fn plan(&mut self, configurations: usize) {
         (self.watch)(Event::Planned(configurations));
     }
-}
 
-impl Trial {
-    fn new(config: Config, outcome: Option<Outcome>) -> Trial {
-        Trial { config, work: None, predicted: None, outcome, resumed: false }
+    /// Seconds since the sweep began.
+    pub fn now(&self) -> f64 {
+        self.rig.now()
     }
 
-    /// Whether it can be launched, as far as is known.
-    fn is_possible(&self) -> bool {
-        !matches!(&self.outcome, Some(Outcome::Rejected { .. }))
+    /// Sets when the sweep should have come to its end: leaders that are not told apart by then stay so.
+    pub fn set_deadline(&mut self, seconds: f64) {
+        self.deadline = seconds;
+    }
+
+    /// About how long the whole space would take, closely looked at, by what was looked at so far: what was set up, then compiling, checking and as many samples of each
+    /// configuration as their spread asks for. None where nothing was measured.
+    pub fn seconds_of_exhaustive(&self) -> Option<f64> {
+        let sampled: Vec<&Vec<f64>> = self.states.iter().map(|s| &s.samples).filter(|s| s.len() >= 2).collect();
+        if self.costs.compiled == 0 || self.costs.checked == 0 || sampled.is_empty() {
+            return None;
+        }
+        let effort = self.full_effort();
+        let (least, most) = (f64::from(effort.least), f64::from(effort.most));
+        let needed = (1.96 * 1.2533 * sample::spread(&sampled) / self.settings.precision).powi(2).clamp(least, most);
+        let around = self.costs.around / self.costs.sampled.max(1) as f64;
+        let best = self.best().and_then(|b| self.time(b))?;
+        let timed: Vec<f64> = sampled.iter().filter_map(|s| Some(sample::timing(s)?.median)).collect();
+        let visits = f64::from(effort.visits);
+        let one = |time: &f64| visits * ((time + around) * if *time > HOPELESS * best { least } else { needed }).min(effort.seconds.max((time + around) * least));
+        let measuring = timed.iter().map(one).sum::<f64>() / timed.len() as f64;
+        let Costs { compiling, compiled, checking, checked, around, .. } = &self.costs;
+        let spent = compiling + checking + around + self.states.iter().flat_map(|s| &s.samples).sum::<f64>();
+        let set_up = (self.rig.now() - spent).max(0.0);
+        let each = compiling / *compiled as f64 + checking / *checked as f64 + measuring;
+        let possible = self.space.trials.iter().filter(|t| t.is_possible()).count();
+        Some(set_up + each * possible as f64)
     }
 }

@@ -2,22 +2,36 @@
 
 mod bed;
 mod lab;
+mod race;
+mod rig;
 mod shard;
+mod stand;
 
 pub use lab::{Effort, Interrupted, Lab};
 pub use shard::Shard;
+#[cfg(test)]
+pub(crate) use bed::Bed;
+#[cfg(test)]
+pub(crate) use lab::Space;
+#[cfg(test)]
+pub(crate) use rig::{Compiled, Refusal, Rig};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use kiln::compiler::Work;
-use kiln::tuned::{Key, Outcome, Subject, Timing, TuneError, TuneStore};
+use kiln::tuned::{Key, Outcome, Reason, Subject, Timing, TuneError, TuneStore, Tuning};
 use kiln::{Config, Device, Error, Kernel, OwnedArg, tuned};
 use thiserror::Error;
 
+use crate::model::{self, Machine};
 use crate::objective::{Objective, launch};
+use crate::sample;
 use crate::search::{self, Strategy};
+#[cfg(not(test))]
+use lab::Space;
+use stand::Stand;
 
 /// What is tuned. The kernel's program must take no tuning results itself (`ProgramOptions::tuned` is None): the sweep compares with the kernel's own defaults.
 #[derive(Debug)]
@@ -41,7 +55,7 @@ pub struct Settings {
     pub samples: (u32, u32),
     /// Longest time for one configuration, in seconds.
     pub seconds: f64,
-    /// The share of the space that [`Strategy::Guided`] looks at.
+    /// The share of the space that [`Strategy::Guided`] looks at, and about the share of the time that all of it would take.
     pub share: f64,
     /// The part of the space that this process does.
     pub shard: Option<Shard>,
@@ -56,7 +70,7 @@ impl Default for Settings {
             precision: 0.01,
             samples: (8, 60),
             seconds: 1.0,
-            share: 0.15,
+            share: 0.2,
             shard: None,
             tolerance: None,
         }
@@ -74,6 +88,8 @@ pub struct Trial {
     pub predicted: Option<f64>,
     /// What came of it; None where it was not looked at.
     pub outcome: Option<Outcome>,
+    /// The configuration that comes to the same code and was measured in its place.
+    pub same: Option<Config>,
     /// Whether an earlier run found that out.
     pub resumed: bool,
 }
@@ -185,10 +201,16 @@ pub fn time(problem: Problem<'_>, objective: &mut dyn Objective, settings: &Sett
     let launched = launch(kernel, device, &mut bed.args).prepare()?;
     let configured = launched.tuned().map_or_else(|| kernel.clone(), |choice| kernel.configured(&choice.config));
     let work = launch(&configured, device, &mut bed.args).work().ok();
-    let effort = Effort { least: settings.samples.0, most: settings.samples.1, seconds: settings.seconds, visits: 1 };
-    let mut samples = vec![];
-    bed.sample_into(objective, kernel, &mut samples, effort, settings.precision, f64::INFINITY)?;
-    let timing = crate::sample::timing(&samples).ok_or_else(|| Error::Internal("no samples were taken".to_owned()))?;
+    let effort = Effort { least: settings.samples.0, most: settings.samples.1, seconds: settings.seconds, visits: 1, once_if_hopeless: false };
+    let samples = if objective.is_exact() {
+        vec![bed.run(objective, kernel)?]
+    } else {
+        bed.warm_up(objective, kernel)?;
+        let start = Instant::now();
+        let run = || Ok::<_, Error>((bed.run(objective, kernel)?, start.elapsed().as_secs_f64()));
+        sample::take(effort, settings.precision, f64::INFINITY, 0.0, run)?
+    };
+    let timing = sample::timing(&samples).ok_or_else(|| Error::Internal("no samples were taken".to_owned()))?;
     Ok(Timed { timing, launched, footprint: bed.footprint(), work })
 }
 
@@ -198,7 +220,7 @@ pub fn time(problem: Problem<'_>, objective: &mut dyn Objective, settings: &Sett
 /// # Errors
 /// See [`SweepError`].
 pub fn run(
-    problem: Problem<'_>,
+    mut problem: Problem<'_>,
     objective: &mut dyn Objective,
     settings: &Settings,
     store: Option<&TuneStore>,
@@ -206,11 +228,79 @@ pub fn run(
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Sweep, SweepError> {
     let start = Instant::now();
-    let mut lab = Lab::new(problem, objective, settings, store, stop, watch)?;
+    let signature = problem.kernel.signature();
+    if signature.tune.is_empty() {
+        return Err(SweepError::NothingToSweep(signature.name.clone()));
+    }
+    let tuning = launch(problem.kernel, problem.device, &mut problem.args).tuning()?;
+    let mut space = space(tuning, settings.shard, objective.kind());
+    let resumed = store.map_or(Ok(0), |store| resume(&mut space, store))?;
+    let machine = Machine::of(problem.device);
+    let configs = space.trials.iter().map(|trial| trial.config.clone()).collect();
+    let mut stand = Stand::new(problem, objective, settings.tolerance, configs, start)?;
+    let possible: Vec<usize> = (0..space.trials.len()).filter(|&i| space.trials[i].is_possible()).collect();
+    for (i, work) in stand.work(possible.clone()) {
+        if let Ok(work) = work {
+            space.trials[i].predicted = Some(model::from_work(&machine, &work, stand.footprint()));
+            space.trials[i].work = Some(work);
+        }
+    }
+    watch(Event::Begins { configurations: space.trials.len(), resumed });
+    stand.find_reference(&possible)?;
+    let mut lab = Lab::new(&mut stand, space, settings, store, stop, watch);
     let complete = match search::run(settings.strategy, &mut lab) {
         Ok(()) => true,
         Err(Interrupted::Stopped) => false,
         Err(Interrupted::Failed(error)) => return Err(*error),
     };
-    lab.finish(start.elapsed(), complete)
+    let finished = lab.finish(complete);
+    Ok(finished.sweep(settings, stand.reference_of().to_owned(), stand.footprint()))
+}
+
+/// The configurations of a launch: those of its shard, and the kernel's own defaults, whether the lists have them or not. What is found is never slower than what was there.
+fn space(tuning: Tuning, shard: Option<Shard>, objective: tuned::Objective) -> Space {
+    let is_ours = |config: &Config| shard.is_none_or(|shard| shard.has(config));
+    let ours = tuning.candidates.into_iter().filter(|c| is_ours(&c.config));
+    let mut trials: Vec<Trial> = ours
+        .map(|candidate| {
+            let outcome = candidate.bound.err().map(|message| Outcome::Rejected { reason: Reason::Condition, message });
+            Trial::new(candidate.config, outcome)
+        })
+        .collect();
+    let defaults = tuning.defaults.filter(is_ours).map(|config| match trials.iter().position(|t| t.config == config) {
+        Some(number) => number,
+        None => {
+            trials.push(Trial::new(config, None));
+            trials.len() - 1
+        }
+    });
+    Space { subject: tuning.subject, key: tuning.key, dims: tuning.dims, trials, defaults, objective }
+}
+
+/// Takes over what the store knows. What was rejected is tried again by another version of the compiler, which may do better.
+fn resume(space: &mut Space, store: &TuneStore) -> Result<usize, SweepError> {
+    let mut resumed = 0;
+    for record in store.load(&space.subject.kernel)?.records {
+        let ours = record.subject == space.subject && record.key == space.key && record.objective == space.objective;
+        let holds = record.outcome.timing().is_some() || record.kiln == kiln::compiler::build_id();
+        if let (true, true, Some(trial)) =
+            (ours, holds, space.trials.iter_mut().find(|t| t.config == record.config && t.outcome.is_none()))
+        {
+            trial.outcome = Some(record.outcome);
+            trial.resumed = true;
+            resumed += 1;
+        }
+    }
+    Ok(resumed)
+}
+
+impl Trial {
+    fn new(config: Config, outcome: Option<Outcome>) -> Trial {
+        Trial { config, work: None, predicted: None, outcome, same: None, resumed: false }
+    }
+
+    /// Whether it can be launched, as far as is known.
+    fn is_possible(&self) -> bool {
+        !matches!(&self.outcome, Some(Outcome::Rejected { .. }))
+    }
 }

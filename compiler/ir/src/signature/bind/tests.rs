@@ -1,5 +1,7 @@
 //! Binding of hand-made signatures: what is inferred, and what every mistake says.
 
+mod tuning;
+
 use super::*;
 use crate::ops::{BinaryOp, CmpOp};
 use crate::signature::{
