@@ -118,7 +118,7 @@ Sizes:
   512;1024;M=1,N=4096,K=4096   several sets, one sweep each
 
 Strategies:
-  guided       a share of the space (--share): what the cost model likes, then what the measured times speak for
+  guided       in a share of the time (--share): what the cost model likes, then what the measured times speak for
   halving      all of it at a glance, the better third longer, and so on
   exhaustive   all of it, closely
 
@@ -373,7 +373,7 @@ pub struct SweepOptions {
     /// Which configurations are looked at
     #[arg(long, value_name = "STRATEGY", default_value = "guided")]
     pub strategy: StrategyKind,
-    /// Share of the space that the guided strategy looks at, and about the share of the time that all of it would take
+    /// About the share of an exhaustive sweep's time that the guided strategy takes; it looks at no more than twice that share of the space
     #[arg(long, value_name = "X", default_value_t = 0.2)]
     pub share: f64,
     /// Half the width of a median's 95 % interval, relative to it, that is good enough

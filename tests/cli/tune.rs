@@ -59,7 +59,7 @@ fn a_sweep_is_kept_shown_and_used() {
     let size = &report["sizes"][0];
     let trials = size["trials"].as_array().unwrap();
     assert_eq!((trials.len(), size["dims"]["N"].as_i64()), (96, Some(4096)));
-    assert!(size["complete"].as_bool().unwrap() && size["looked"].as_u64().unwrap() < 30);
+    assert!(size["complete"].as_bool().unwrap() && size["looked"].as_u64().unwrap() < 40);
     // The CSV says the same as the JSON.
     let csv = std::fs::read_to_string(place.path("t.csv")).unwrap();
     let mut lines = csv.lines();
@@ -93,7 +93,7 @@ fn a_sweep_is_kept_shown_and_used() {
     }
     assert_eq!(second["looked"].as_u64(), Some(more), "{}", again.out);
     let timed = second["trials"].as_array().unwrap().iter().filter(|trial| !trial["timing"].is_null()).count();
-    assert!(timed < 30, "{}", again.out);
+    assert!(timed < 40, "{}", again.out);
 
     let listed = place.ok(&["tune", "list"]).out;
     assert!(listed.contains("k  ") || listed.contains("N=4096"), "{listed}");

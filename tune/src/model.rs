@@ -60,9 +60,9 @@ impl Machine {
             dot_flops: 1e11 * threads,
             lane_flops: 2e10 * threads,
             cache_bytes: 3e10 * threads,
-            memory_bytes: 2e10,
+            memory_bytes: 4e10,
             start: 1e-7,
-            step: 2e-8,
+            step: 5e-9,
             row: 2.5e-9,
         }
     }

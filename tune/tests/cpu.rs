@@ -1,5 +1,5 @@
 //! Sweeps with the real clock: a guided sweep ends where an exhaustive one does, or within 3 % of it, in a quarter of its time. Minutes of timing, which other programs disturb:
-//! `cargo test -p kiln-tune --test cpu -- --ignored --nocapture --test-threads 1` on a quiet machine.
+//! `cargo test --workspace --test cpu -- --ignored --nocapture --test-threads 1` on a quiet machine.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -55,34 +55,43 @@ fn compare(kernel: &str, shapes: &[[i64; 2]]) -> usize {
     let (best, time) = all.winner().unwrap();
     let (found, _) = some.winner().unwrap();
     let excess = excess(kernel, shapes, [&found.config, &best.config]);
-    let share = some.elapsed.as_secs_f64() / all.elapsed.as_secs_f64();
+    let (long, short) = (all.elapsed.as_secs_f64(), some.elapsed.as_secs_f64());
+    let share = short / long;
+    let count = all.trials.iter().filter(|t| t.outcome.as_ref().is_some_and(|o| o.timing().is_some())).count();
     println!(
-        "{kernel}: exhaustive, {} of {} looked at in {:.1} s, finds {} ({:.1} us); guided, {} looked at in {:.1} s, finds {}: {:+.1} % in turns, {:.0} % of the time; the cost model's rank correlation is {:.2}",
-        all.looked,
-        all.trials.len(),
-        all.elapsed.as_secs_f64(),
+        "{kernel}: exhaustive, {count} configurations in {long:.1} s, finds {} ({:.1} us); guided, {} in {short:.1} s, finds {}: {:+.1} % in turns, {:.0} % of the time; \
+         the cost model's rank correlation is {:.2}",
         best.config,
         time.median * 1e6,
         some.looked,
-        some.elapsed.as_secs_f64(),
         found.config,
         excess * 100.0,
         share * 100.0,
         all.rank_correlation.unwrap_or(f64::NAN),
     );
+    let line = serde_json::json!({
+        "kernel": kernel,
+        "configurations": count,
+        "exhaustive": {"seconds": long, "best": best.config, "median": time.median},
+        "guided": {"seconds": short, "looked": some.looked, "found": found.config},
+        "excess": excess,
+        "share_of_time": share,
+        "rank_correlation": all.rank_correlation,
+    });
+    println!("{line}");
     assert!(excess <= 0.03, "{} is {:.1} % slower than {}", found.config, excess * 100.0, best.config);
     assert!(share <= 0.25, "{:.0} % of the time", share * 100.0);
-    all.trials.iter().filter(|t| t.outcome.as_ref().is_some_and(|o| o.timing().is_some())).count()
+    count
 }
 
 #[test]
-#[ignore = "a minute of timing on a quiet machine"]
+#[ignore = "a minute of timing: a quiet machine"]
 fn matmul() {
     assert!(compare("matmul", &[[512, 512], [512, 512], [512, 512]]) >= 200);
 }
 
 #[test]
-#[ignore = "a minute of timing on a quiet machine"]
+#[ignore = "a minute of timing: a quiet machine"]
 fn softmax() {
     compare("softmax", &[[512, 4096], [512, 4096]]);
 }

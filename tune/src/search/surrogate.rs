@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use crate::sweep::Lab;
 
 /// Distance over which times resemble each other, in widths of an axis.
-const LENGTH: f64 = 0.4;
+const LENGTH: f64 = 0.5;
+/// Width of the cost model's axis: differences of cost count for more than those of a swept value.
+const COST: f64 = 2.0;
 /// Relative noise of a glance.
 const NOISE: f64 = 0.05;
 
-/// Configurations as points: a coordinate for each swept name, the logarithms of its values spread over 0..1.
+/// Configurations as points: a coordinate for each swept name, the logarithms of its values spread over 0..1, and one for what the cost model makes of it: neighbours that it
+/// tells apart (one tile divides the sizes, the next does not) need not resemble each other.
 pub struct Features {
     points: Vec<Vec<f64>>,
     /// Number of the value among those of its axis; None where the configuration has no such name.
@@ -34,9 +37,16 @@ impl Features {
             let (low, high) = (height(values[0]), height(values[values.len() - 1]));
             if high > low { (height(value) - low) / (high - low) } else { 0.0 }
         };
+        let costs: Vec<f64> = (0..lab.len()).map(|i| cost(lab, i)).collect();
+        let (low, high) = costs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &c| (low.min(c), high.max(c)));
+        let of_cost = |c: f64| if high > low { COST * (c - low) / (high - low) } else { 0.0 };
         let points = configs
             .iter()
-            .map(|c| axes.iter().map(|(name, values)| c.0.get(*name).map_or(-1.0, |v| coordinate(values, *v))).collect())
+            .zip(&costs)
+            .map(|(config, cost)| {
+                let of_axes = axes.iter().map(|(name, values)| config.0.get(*name).map_or(-1.0, |v| coordinate(values, *v)));
+                of_axes.chain([of_cost(*cost)]).collect()
+            })
             .collect();
         let steps = configs
             .iter()
@@ -89,11 +99,11 @@ pub struct Surrogate {
 impl Surrogate {
     /// Fits what has been measured. None for fewer than three times.
     pub fn fit(lab: &Lab<'_>, features: &Features) -> Option<Surrogate> {
-        let known: Vec<usize> = (0..lab.len()).filter(|&i| lab.time(i).is_some_and(|t| t > 0.0)).collect();
+        let known: Vec<usize> = (0..lab.len()).filter(|&i| lab.likely(i).is_some_and(|t| t > 0.0)).collect();
         if known.len() < 3 {
             return None;
         }
-        let times: Vec<f64> = known.iter().filter_map(|&i| lab.time(i)).map(f64::ln).collect();
+        let times: Vec<f64> = known.iter().filter_map(|&i| lab.likely(i)).map(f64::ln).collect();
         let costs: Vec<f64> = known.iter().map(|&i| cost(lab, i)).collect();
         let (intercept, slope) = line(&costs, &times);
         let residuals: Vec<f64> = costs.iter().zip(&times).map(|(c, t)| t - intercept - slope * c).collect();

@@ -47,8 +47,8 @@ impl<E: Into<SweepError>> From<E> for Interrupted {
 
 /// A configuration whose median is so much above the best one's upper end is not measured further.
 const HOPELESS: f64 = 1.5;
-/// Most configurations that are told apart at last.
-const LEADERS: usize = 10;
+/// Most configurations that are told apart at a time.
+const LEADERS: usize = 16;
 /// They are within this of the best.
 const LEADING: f64 = 1.3;
 /// How often the leaders are told apart: those that lose may leave others in front that had not taken part.
@@ -184,10 +184,11 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Whether all samples of a configuration are far above the best median.
+    /// Whether all samples of a configuration are far above the best.
     fn is_behind(&self, i: usize) -> bool {
         let least = self.states[i].samples.iter().copied().fold(f64::INFINITY, f64::min);
-        self.best().and_then(|best| self.time(best)).is_some_and(|best| least.is_finite() && least > HOPELESS * best)
+        let best = (0..self.len()).filter_map(|j| self.likely(j)).fold(f64::INFINITY, f64::min);
+        least.is_finite() && least > HOPELESS * best
     }
 
     fn measure_one(&mut self, i: usize, effort: Effort) -> Result<(), Interrupted> {
@@ -284,34 +285,38 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Runs the leaders in turns, so that a machine that changes its speed does so for all of them, until they are told apart or known to be equally fast.
+    /// Runs the leaders in turns, so that a machine that changes its speed does so for all of them, until they are told apart or known to be equally fast. Then again with those
+    /// that had not taken part and still look faster than the winner.
     pub(crate) fn separate_leaders(&mut self) -> Result<(), Interrupted> {
         if self.rig.is_exact() {
             return Ok(());
         }
-        let mut raced = BTreeSet::new();
+        let mut raced: BTreeSet<usize> = BTreeSet::new();
+        let mut champion: Option<usize> = None;
         for _ in 0..RACES {
-            let Some((best, median)) = self.best().and_then(|b| Some((b, self.time(b)?))) else { return Ok(()) };
-            let high = self.timing(best).map_or(0.0, |t| t.high);
-            let is_leading = |&i: &usize| {
-                self.timing(i).is_some_and(|t| t.low <= high && t.median <= LEADING * median)
-                    && self.states[i].ready
-                    && self.states[i].same.is_none()
+            let takes_part = |&i: &usize| self.states[i].ready && self.states[i].same.is_none() && !raced.contains(&i);
+            let mut leaders: Vec<(f64, usize)> =
+                (0..self.len()).filter(takes_part).filter_map(|i| Some((self.likely(i)?, i))).collect();
+            leaders.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            let limit = match champion {
+                None => leaders.first().map_or(0.0, |(least, _)| LEADING * least),
+                Some(champion) => self.time(champion).unwrap_or(0.0),
             };
-            let mut leaders: Vec<usize> = (0..self.len()).filter(is_leading).collect();
-            leaders.sort_by(|&a, &b| self.time(a).partial_cmp(&self.time(b)).unwrap_or(std::cmp::Ordering::Equal));
+            leaders.retain(|(time, _)| *time <= limit);
             leaders.truncate(LEADERS);
-            if leaders.len() < 2 || leaders.iter().all(|i| raced.contains(i)) {
+            let runners: Vec<usize> = champion.into_iter().chain(leaders.iter().map(|(_, i)| *i)).collect();
+            if runners.len() < 2 || self.rig.now() > self.deadline && champion.is_some() {
                 return Ok(());
             }
-            self.race(&leaders)?;
-            raced.extend(leaders);
+            champion = self.race(&runners)?;
+            raced.extend(runners);
         }
         Ok(())
     }
 
     /// One race. What was measured before counts no more: of samples that were taken one after the other a lucky one may have led.
-    fn race(&mut self, runners: &[usize]) -> Result<(), Interrupted> {
+    /// Gives back the winner.
+    fn race(&mut self, runners: &[usize]) -> Result<Option<usize>, Interrupted> {
         let mut laps: Vec<Vec<f64>> = vec![vec![]; runners.len()];
         let mut running: Vec<usize> = (0..runners.len()).collect();
         while running.len() > 1 && laps[running[0]].len() < race::MOST {
@@ -344,7 +349,9 @@ impl<'a> Lab<'a> {
                 self.enter_samples(i, false)?;
             }
         }
-        Ok(())
+        let mut finished: Vec<(f64, usize)> = running.iter().filter_map(|&n| Some((self.timing(runners[n])?.high, runners[n]))).collect();
+        finished.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        Ok(finished.first().map(|(_, i)| *i))
     }
 
     pub(crate) fn finish(self, complete: bool) -> Finished {
@@ -424,6 +431,15 @@ impl Lab<'_> {
     /// The median of a configuration's times.
     pub fn time(&self, i: usize) -> Option<f64> {
         Some(self.timing(i)?.median)
+    }
+
+    /// What a configuration probably takes: the lower third of its samples, which neither disturbances nor a lucky sample move. Its median where an earlier run took the samples.
+    pub fn likely(&self, i: usize) -> Option<f64> {
+        let lead = self.states[i].same.unwrap_or(i);
+        let time = self.time(i)?;
+        let mut samples = self.states[lead].samples.clone();
+        samples.sort_by(f64::total_cmp);
+        Some(samples.get(samples.len().saturating_sub(1) / 3).copied().unwrap_or(time))
     }
 
     /// The cost model's time.

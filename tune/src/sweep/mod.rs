@@ -55,7 +55,7 @@ pub struct Settings {
     pub samples: (u32, u32),
     /// Longest time for one configuration, in seconds.
     pub seconds: f64,
-    /// The share of the space that [`Strategy::Guided`] looks at, and about the share of the time that all of it would take.
+    /// About the share of an exhaustive sweep's time that [`Strategy::Guided`] takes; it looks at no more than twice this share of the configurations.
     pub share: f64,
     /// The part of the space that this process does.
     pub shard: Option<Shard>,

@@ -8,7 +8,7 @@ pub const LAPS: usize = 4;
 /// Fewest laps that say anything.
 pub const LEAST: usize = 12;
 /// Most laps.
-pub const MOST: usize = 80;
+pub const MOST: usize = 200;
 /// Runners within this of each other are equals.
 const EQUAL: f64 = 0.01;
 
