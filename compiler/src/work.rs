@@ -364,8 +364,8 @@ mod tests {
         // Every tile of `a` is loaded by three programs, every tile of `b` by two.
         assert_eq!(found.loaded, 4.0 * (3.0 * 64.0 * 128.0 + 2.0 * 128.0 * 96.0));
         assert_eq!(found.programs, 6.0);
-        // Two programs of three by three trips: two loads and a product of 32 rows, and the sum that each program makes and stores.
-        assert_eq!(found.rows, 6.0 * (4.0 * 3.0 * 32.0 + 2.0 * 32.0));
+        // Rows, 32 a tile: of four trips of a program (K / B) those of two loads and a product, and those of the zeros, the loop that carries the sum, and the store.
+        assert_eq!(found.rows, 6.0 * 32.0 * (4.0 * 3.0 + 3.0));
     }
 
     #[test]

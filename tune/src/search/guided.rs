@@ -29,7 +29,8 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     let total = lab.len();
     // What an earlier run has measured counts towards the budget, and teaches.
     let known = (0..total).filter(|&i| lab.time(i).is_some()).count();
-    let budget = ((SHARES * lab.share() * total as f64).ceil() as usize).max(LEAST.min(total)).saturating_sub(known).min(open.len());
+    let budget =
+        ((SHARES * lab.share() * total as f64).ceil() as usize).max(LEAST.min(total)).saturating_sub(known).min(open.len());
     lab.plan(budget);
     let features = Features::of(lab);
     let mut left = budget;

@@ -349,7 +349,8 @@ impl<'a> Lab<'a> {
                 self.enter_samples(i, false)?;
             }
         }
-        let mut finished: Vec<(f64, usize)> = running.iter().filter_map(|&n| Some((self.timing(runners[n])?.high, runners[n]))).collect();
+        let mut finished: Vec<(f64, usize)> =
+            running.iter().filter_map(|&n| Some((self.timing(runners[n])?.high, runners[n]))).collect();
         finished.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         Ok(finished.first().map(|(_, i)| *i))
     }
@@ -357,9 +358,17 @@ impl<'a> Lab<'a> {
     pub(crate) fn finish(self, complete: bool) -> Finished {
         let elapsed = Duration::from_secs_f64(self.rig.now());
         let trials = &self.space.trials;
-        let pairs: Vec<(f64, f64)> = trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
+        let pairs: Vec<(f64, f64)> =
+            trials.iter().filter_map(|t| Some((t.predicted?, t.outcome.as_ref()?.timing()?.median))).collect();
         let defaults = self.space.defaults.and_then(|i| self.timing(i).copied());
-        Finished { rank_correlation: sample::rank_correlation(&pairs), elapsed, looked: self.looked, complete, defaults, space: self.space }
+        Finished {
+            rank_correlation: sample::rank_correlation(&pairs),
+            elapsed,
+            looked: self.looked,
+            complete,
+            defaults,
+            space: self.space,
+        }
     }
 }
 
@@ -493,7 +502,11 @@ impl Lab<'_> {
         let best = self.best().and_then(|b| self.time(b))?;
         let timed: Vec<f64> = sampled.iter().filter_map(|s| Some(sample::timing(s)?.median)).collect();
         let visits = f64::from(effort.visits);
-        let one = |time: &f64| visits * ((time + around) * if *time > HOPELESS * best { least } else { needed }).min(effort.seconds.max((time + around) * least));
+        let one = |time: &f64| {
+            visits
+                * ((time + around) * if *time > HOPELESS * best { least } else { needed })
+                    .min(effort.seconds.max((time + around) * least))
+        };
         let measuring = timed.iter().map(one).sum::<f64>() / timed.len() as f64;
         let Costs { compiling, compiled, checking, checked, around, .. } = &self.costs;
         let spent = compiling + checking + around + self.states.iter().flat_map(|s| &s.samples).sum::<f64>();

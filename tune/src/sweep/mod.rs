@@ -7,14 +7,14 @@ mod rig;
 mod shard;
 mod stand;
 
-pub use lab::{Effort, Interrupted, Lab};
-pub use shard::Shard;
 #[cfg(test)]
 pub(crate) use bed::Bed;
 #[cfg(test)]
 pub(crate) use lab::Space;
+pub use lab::{Effort, Interrupted, Lab};
 #[cfg(test)]
 pub(crate) use rig::{Compiled, Refusal, Rig};
+pub use shard::Shard;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -201,7 +201,13 @@ pub fn time(problem: Problem<'_>, objective: &mut dyn Objective, settings: &Sett
     let launched = launch(kernel, device, &mut bed.args).prepare()?;
     let configured = launched.tuned().map_or_else(|| kernel.clone(), |choice| kernel.configured(&choice.config));
     let work = launch(&configured, device, &mut bed.args).work().ok();
-    let effort = Effort { least: settings.samples.0, most: settings.samples.1, seconds: settings.seconds, visits: 1, once_if_hopeless: false };
+    let effort = Effort {
+        least: settings.samples.0,
+        most: settings.samples.1,
+        seconds: settings.seconds,
+        visits: 1,
+        once_if_hopeless: false,
+    };
     let samples = if objective.is_exact() {
         vec![bed.run(objective, kernel)?]
     } else {

@@ -134,7 +134,12 @@ fn replay(recording: &Recording, strategy: Strategy, noise: f64, seed: u64) -> E
         some.map(|(i, _)| truth(recording, i)).fold(f64::INFINITY, f64::min)
     };
     let (best, seen) = (least(&|_| true), least(&|t| t.outcome.is_some()));
-    End { excess: truth(recording, found) / best - 1.0, seen: seen / best - 1.0, seconds: sweep.elapsed.as_secs_f64(), looked: sweep.looked }
+    End {
+        excess: truth(recording, found) / best - 1.0,
+        seen: seen / best - 1.0,
+        seconds: sweep.elapsed.as_secs_f64(),
+        looked: sweep.looked,
+    }
 }
 
 /// Plays guided sweeps and gives back the share of them that end within 3 % of the best in a quarter of an exhaustive sweep's time.

@@ -39,24 +39,19 @@ fn key(sig: &KernelSignature, [m, k, n]: [i64; 3]) -> Vec<(String, HostValue)> {
 fn a_space_is_the_product_of_its_lists_in_order() {
     let sig = tuned(None);
     let found = candidates(&sig, [128, 64, 96], &none());
-    assert_eq!(found.iter().map(|(c, _)| c.as_str()).collect::<Vec<_>>(), [
-        "BM=32 stages=2",
-        "BM=32 stages=4",
-        "BM=64 stages=2",
-        "BM=64 stages=4"
-    ]);
+    assert_eq!(
+        found.iter().map(|(c, _)| c.as_str()).collect::<Vec<_>>(),
+        ["BM=32 stages=2", "BM=32 stages=4", "BM=64 stages=2", "BM=64 stages=4"]
+    );
     assert!(found.iter().all(|(_, out)| out.is_none()), "{found:?}");
     // Several spaces stand one after the other; what both have is there once.
     let mut sig = sig;
     sig.tune.push(TuneSpace { axes: vec![axis("BM", &[64, 128]), axis("stages", &[4])], condition: None });
     let found = candidates(&sig, [128, 64, 96], &none());
-    assert_eq!(found.iter().map(|(c, _)| c.as_str()).collect::<Vec<_>>(), [
-        "BM=32 stages=2",
-        "BM=32 stages=4",
-        "BM=64 stages=2",
-        "BM=64 stages=4",
-        "BM=128 stages=4"
-    ]);
+    assert_eq!(
+        found.iter().map(|(c, _)| c.as_str()).collect::<Vec<_>>(),
+        ["BM=32 stages=2", "BM=32 stages=4", "BM=64 stages=2", "BM=64 stages=4", "BM=128 stages=4"]
+    );
     assert_eq!(sig.swept(), ["BM", "stages"]);
 }
 
