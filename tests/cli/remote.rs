@@ -1,4 +1,5 @@
-//! Stores that machines share: records and compiled code of one are found by another. Run with `cargo test -p kiln-cli --features remote --test remote`.
+//! Stores that machines share: records and compiled code of one are found by another. `cargo xtask test --remote` runs it, or
+//! `cargo test --workspace --features kiln-cli/remote --test remote`.
 
 use std::path::Path;
 use std::process::Command;

@@ -27,6 +27,7 @@ Commands:
   demo     Set up, build, run the softmax and matmul examples on the best device, check them, print their speed
   test     Set up, check formatting and lints, run every test that needs no GPU
              --third-party   also those that need Triton (installed from PyPI into target/tools)
+             --remote        also stores that machines share, which builds some fifty crates more
              --no-lint       only the tests
              -- ARGS         passed on to `cargo test`
   ci       test --third-party, demo and dist, one after the other

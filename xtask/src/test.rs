@@ -13,6 +13,8 @@ use crate::{setup, tools};
 pub struct Options {
     /// Also the tests that need Triton.
     pub third_party: bool,
+    /// Also stores that machines share (`kiln-cli`'s feature `remote`), which takes some fifty crates more.
+    pub remote: bool,
     /// Neither formatting nor lints.
     pub no_lint: bool,
     /// For `cargo test`.
@@ -27,6 +29,7 @@ impl Options {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--third-party" => options.third_party = true,
+                "--remote" => options.remote = true,
                 "--no-lint" => options.no_lint = true,
                 "--" => options.rest = args.by_ref().cloned().collect(),
                 other => bail!("`test` does not know `{other}`; what is for `cargo test` stands behind `--`"),
@@ -72,14 +75,19 @@ pub fn test(options: &Options) -> Result<()> {
         tools::install_minilm()?;
         if options.third_party { tools::install_third_party() } else { Ok(()) }
     })?;
+    // One set of features for lints and tests: another would build everything twice.
+    let features: &[&str] = if options.remote { &["--features", "kiln-cli/remote"] } else { &[] };
     if !options.no_lint {
         step("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
-        step("lints", || run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])))?;
+        step("lints", || {
+            let lints = ["--all-targets", "--quiet", "--", "-D", "warnings"];
+            run(cargo().args(["clippy", "--workspace"]).args(features).args(lints))
+        })?;
     }
     let mut totals = Totals::default();
     let ok = step("tests", || {
         let mut command = cargo();
-        command.args(["test", "--workspace", "--no-fail-fast"]).args(&options.rest);
+        command.args(["test", "--workspace", "--no-fail-fast"]).args(features).args(&options.rest);
         command.env("KILN_TOOLS", tools::dir()).env("KILN_MINILM", tools::minilm_model()).env("PATH", path_with_tools()?);
         if options.third_party {
             command.env("KILN_THIRD_PARTY", tools::third_party_dir());
@@ -129,8 +137,8 @@ mod tests {
     fn unknown_arguments_are_refused() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert!(Options::parse(&words("--thrid-party")).is_err());
-        let options = Options::parse(&words("--no-lint -- -p kiln-ir")).unwrap();
-        assert!(options.no_lint && !options.third_party);
+        let options = Options::parse(&words("--no-lint --remote -- -p kiln-ir")).unwrap();
+        assert!(options.no_lint && options.remote && !options.third_party);
         assert_eq!(options.rest, ["-p", "kiln-ir"]);
     }
 }
