@@ -198,7 +198,7 @@ impl Program {
         let spec = portable.as_ref().unwrap_or(spec);
         let slot = {
             let mut table = self.0.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            table.entry((kernel.name.clone(), spec.clone(), target.clone(), checked)).or_default().clone()
+            table.entry((kernel.name.clone(), spec.clone(), target, checked)).or_default().clone()
         };
         let make = || match &self.0.code {
             #[cfg(feature = "jit")]
