@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use dsl_examples::kernel;
-use kiln::{AnyTensor, Device, Kernel, Launch, ScalarType, Stream, Tensor, s};
+use kiln::{AnyTensor, Device, ScalarType, Stream, Tensor, s};
 use safetensors::{Dtype, SafeTensors};
+
+/// Each kernel of the file as a function.
+mod kernels {
+    kiln::include_kernels!("minilm.kiln");
+}
 
 /// Attention's heads: the one size that the weights do not tell.
 const HEADS: i64 = 12;
@@ -15,7 +19,7 @@ const HEADS: i64 = 12;
 const BATCH_TOKENS: usize = 256;
 
 /// Sentences of at most this many tokens are attended to in tiles of this size.
-const SHORT: i32 = 16;
+const SHORT: i64 = 16;
 
 /// A linear layer: weight [in, out], bias [out].
 #[derive(Debug)]
@@ -107,13 +111,8 @@ pub struct Encoder {
     kind: Tensor<f32>,
     embedded_norm: Norm,
     layers: Vec<Layer>,
-    embed: Kernel,
-    linear: Kernel,
-    linear_gelu: Kernel,
-    linear_norm: Kernel,
-    attend: Kernel,
-    attend_short: Kernel,
-    pool: Kernel,
+    /// The kernels' own tiles are for a GPU's registers. A processor packs each block of the weights once a tile: with larger tiles more rows share that.
+    large_tiles: bool,
 }
 
 impl Encoder {
@@ -131,13 +130,6 @@ impl Encoder {
         let weights = Weights { file: SafeTensors::deserialize(weights)?, device: &device };
         let number = |name: &str| name.strip_prefix("encoder.layer.")?.split('.').next()?.parse::<usize>().ok();
         let layers = weights.file.names().into_iter().filter_map(number).max().context("the weights have no layers")? + 1;
-        let of = |name: &str| kernel("minilm", name);
-        let (mut linear, mut linear_norm) = (of("linear")?, of("linear_norm")?);
-        if device.cuda_info().is_none() && device.emulator_options().is_none() {
-            // The kernels' own tiles are for a GPU's registers. A processor packs each block of the weights once a tile: more rows share that.
-            linear = linear.constant("BM", 128).constant("BN", 128).constant("BK", 128);
-            linear_norm = linear_norm.constant("BM", 64).constant("BK", 64);
-        }
         Ok(Encoder {
             stream: Stream::new(&device)?,
             words: weights.tensor("embeddings.word_embeddings.weight")?,
@@ -146,13 +138,7 @@ impl Encoder {
             kind: weights.tensor("embeddings.token_type_embeddings.weight")?.index(0, 0)?,
             embedded_norm: weights.norm("embeddings")?,
             layers: (0..layers).map(|i| weights.layer(i)).collect::<Result<_>>()?,
-            embed: of("embed")?,
-            linear_gelu: linear.function("ACT", "std::activation::gelu"),
-            linear,
-            linear_norm,
-            attend: of("attend")?,
-            attend_short: of("attend")?.constant("BM", SHORT).constant("BN", SHORT),
-            pool: of("pool")?,
+            large_tiles: device.cuda_info().is_none() && device.emulator_options().is_none(),
             device,
         })
     }
@@ -212,38 +198,46 @@ impl Encoder {
         let width = self.width();
         let [mut h, mut middle, attended] = space.tensors(&self.device, tokens, [width; 3], 0)?;
         let [mut qkv, mut wide] = space.tensors(&self.device, tokens, [3 * width, self.layers[0].up.bias.dims()[0]], 3)?;
-        let (device, norm) = (&self.device, &self.embedded_norm);
-        let tables = self.embed.on(device).arg(&ids).arg(&starts).arg(&self.words).arg(&self.places).arg(&self.kind);
-        self.give(tables.arg(&norm.gain).arg(&norm.shift).arg(&mut h).arg(longest))?;
+        let norm = &self.embedded_norm;
+        let embed =
+            kernels::embed(&ids, &starts, &self.words, &self.places, &self.kind, &norm.gain, &norm.shift, &mut h, longest);
+        embed.launch(&self.stream)?;
         let per_head = width / HEADS;
         let scale = 1.0 / (per_head as f32).sqrt();
         for layer in &self.layers {
-            self.apply(&self.linear, &h, &layer.qkv, &mut qkv)?;
+            self.linear(&h, &layer.qkv, "std::math::identity", &mut qkv)?;
             let heads = qkv.reshape(&[tokens, 3, HEADS, per_head])?;
             let (q, k, v) = (heads.index(1, 0)?, heads.index(1, 1)?, heads.index(1, 2)?);
             let mut o = attended.reshape(&[tokens, HEADS, per_head])?;
-            let attend = if longest <= SHORT { &self.attend_short } else { &self.attend };
-            let attend = attend.on(device).arg(&q).arg(&k).arg(&v).arg(&starts);
-            self.give(attend.arg(&mut o).arg(longest).arg(scale))?;
-            self.apply_norm(&attended, &layer.attended, &h, &layer.attended_norm, &mut middle)?;
-            self.apply(&self.linear_gelu, &middle, &layer.up, &mut wide)?;
-            self.apply_norm(&wide, &layer.down, &middle, &layer.down_norm, &mut h)?;
+            let mut attend = kernels::attend(&q, &k, &v, &starts, &mut o, longest, scale);
+            if i64::from(longest) <= SHORT {
+                attend = attend.bm(SHORT).bn(SHORT);
+            }
+            attend.launch(&self.stream)?;
+            self.linear_norm(&attended, &layer.attended, &h, &layer.attended_norm, &mut middle)?;
+            self.linear(&middle, &layer.up, "std::activation::gelu", &mut wide)?;
+            self.linear_norm(&wide, &layer.down, &middle, &layer.down_norm, &mut h)?;
         }
-        self.give(self.pool.on(device).arg(&h).arg(&starts).arg(&rows).arg(y))
-    }
-
-    fn give(&self, launch: Launch<'_>) -> Result<()> {
-        launch.enqueue(&self.stream)?;
+        kernels::pool(&h, &starts, &rows, y).launch(&self.stream)?;
         Ok(())
     }
 
-    fn apply(&self, kernel: &Kernel, x: &Tensor<f32>, linear: &Linear, y: &mut Tensor<f32>) -> Result<()> {
-        self.give(kernel.on(&self.device).arg(x).arg(&linear.weight).arg(&linear.bias).arg(y))
+    fn linear(&self, x: &Tensor<f32>, linear: &Linear, act: &str, y: &mut Tensor<f32>) -> Result<()> {
+        let mut launch = kernels::linear(x, &linear.weight, &linear.bias, y).act(act);
+        if self.large_tiles {
+            launch = launch.bm(128).bn(128).bk(128);
+        }
+        launch.launch(&self.stream)?;
+        Ok(())
     }
 
-    fn apply_norm(&self, x: &Tensor<f32>, linear: &Linear, rest: &Tensor<f32>, norm: &Norm, y: &mut Tensor<f32>) -> Result<()> {
-        let launch = self.linear_norm.on(&self.device).arg(x).arg(&linear.weight).arg(&linear.bias).arg(rest);
-        self.give(launch.arg(&norm.gain).arg(&norm.shift).arg(y))
+    fn linear_norm(&self, x: &Tensor<f32>, linear: &Linear, rest: &Tensor<f32>, norm: &Norm, y: &mut Tensor<f32>) -> Result<()> {
+        let mut launch = kernels::linear_norm(x, &linear.weight, &linear.bias, rest, &norm.gain, &norm.shift, y);
+        if self.large_tiles {
+            launch = launch.bm(64).bk(64);
+        }
+        launch.launch(&self.stream)?;
+        Ok(())
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use fs4::FileExt;
 use thiserror::Error;
 
 /// Name of an entry: the blake3 hash of what it was made from.
@@ -238,7 +237,7 @@ impl DiskCache {
         let lock_path = self.dir.join("lock");
         let fails = |source| CacheError::Io { path: lock_path.clone(), source };
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(fails)?;
-        if FileExt::try_lock(&lock).is_err() {
+        if lock.try_lock().is_err() {
             return Ok(Usage::default());
         }
         self.remove_stale()?;

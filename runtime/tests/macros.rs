@@ -96,6 +96,16 @@ fn constants_without_default_are_arguments() {
 }
 
 #[test]
+fn names_that_differ_in_case_are_two_arguments() {
+    kiln::kernels! {
+        kernel scaled<const N: int>(x: mut tensor<f32, [X]>, n: f32) grid [X] { x[program_id(0)] = n * N as f32; }
+    }
+    let mut x = ramp(3);
+    scaled(&mut x, 2.0, 21).launch(&cpu()).unwrap();
+    assert_eq!(x.to_vec().unwrap(), [42.0; 3]);
+}
+
+#[test]
 fn raw_pointers() {
     let (p, mut q) = (vec![1.5f64; 100], vec![0f64; 100]);
     // SAFETY: both have 100 elements and live through the launch.

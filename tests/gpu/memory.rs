@@ -9,6 +9,7 @@ pub fn tests() -> Tests {
         ("memory::tensors_go_there_and_back", there_and_back),
         ("memory::views_of_the_gpus_memory", views),
         ("memory::launches_take_tensors_of_either_memory", either_memory),
+        ("memory::slices_of_cudarc_are_tensors_where_they_are", slices_of_cudarc),
         ("memory::pointers_are_followed", pointers),
         ("memory::a_tensor_may_go_while_work_on_it_is_under_way", dropped_early),
         ("memory::the_host_has_no_slice_of_it", no_slices),
@@ -74,6 +75,20 @@ fn either_memory() {
     // No program at all.
     let (x, mut z) = (Tensor::<f32>::zeros_on(&gpu, &[0]).unwrap(), Tensor::<f32>::zeros_on(&gpu, &[0]).unwrap());
     add.on(&gpu).arg(&x).arg(&x).arg(&mut z).run().unwrap_or_else(|e| panic!("{e}"));
+}
+
+fn slices_of_cudarc() {
+    let context = cudarc::driver::CudaContext::new(0).unwrap();
+    let stream = context.new_stream().unwrap();
+    let slice = || stream.clone_htod(&[0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+    let ours = slice();
+    let address = cudarc::driver::DevicePtr::device_ptr(&ours, &stream).0;
+    let mut x = Tensor::<f32>::from_cuda_slice(ours, &[6]).unwrap();
+    assert_eq!((x.address(), x.device().map(|d| d.name())), (address, Some("cuda:0".to_owned())));
+    increment().on(&gpu()).arg(&mut x).run().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(x.to_vec().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let error = Tensor::<f32>::from_cuda_slice(slice(), &[2, 2]).unwrap_err().to_string();
+    assert!(error.contains("has 4 elements, but the slice has 6"), "{error}");
 }
 
 fn pointers() {

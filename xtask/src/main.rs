@@ -1,10 +1,12 @@
-//! Repository chores: `cargo xtask setup | demo | test | ci | bench | minilm | sass | dist | gpu-bundle`. Needs nothing but cargo.
+//! Repository chores: `cargo xtask setup | demo | test | ci | features | fresh-crate | bench | minilm | sass | dist | gpu-bundle`. Needs nothing but cargo.
 //!
 //! `setup` has what is missing installed, `tools` what only the tests need; every other command is one file and calls them first.
 
 mod bench;
 mod demo;
 mod dist;
+mod features;
+mod fresh_crate;
 mod gpu_bundle;
 mod minilm;
 mod proc;
@@ -30,7 +32,9 @@ Commands:
              --remote        also stores that machines share, which builds some fifty crates more
              --no-lint       only the tests
              -- ARGS         passed on to `cargo test`
-  ci       test --third-party, demo and dist, one after the other
+  ci       test --third-party, features, demo and dist, one after the other
+  features Check the runtime with each of its features alone, run the tests that need other tensor libraries, and document it without a warning
+  fresh-crate  Time the builds of a program with one inline kernel, in a package outside of the workspace
   bench    Set up and run the benches; arguments are passed on to `cargo bench`
   minilm   Fetch the all-MiniLM-L6-v2 encoder and onnxruntime, run the example that uses it, check it, and time both;
              arguments are passed on to the example
@@ -75,9 +79,12 @@ fn run(args: &[String]) -> Result<()> {
         "ci" => {
             no_more(rest)?;
             test::test(&test::Options { third_party: true, ..Default::default() })?;
+            features::features()?;
             demo::demo()?;
             dist::dist()
         }
+        "features" => no_more(rest).and_then(|()| features::features()),
+        "fresh-crate" => no_more(rest).and_then(|()| fresh_crate::fresh_crate()),
         "bench" => bench::bench(rest),
         "minilm" => minilm::minilm(rest),
         "sass" => sass::sass(rest),

@@ -8,30 +8,13 @@ use crate::span::{FileId, Span};
 use crate::tokens::{Comment, TokenBuilder, Tokens};
 use logos::{FilterResult, Lexer, Logos};
 
-/// What stands in a text. The lexer never fails: what is none of these is a character that fits nowhere.
-#[derive(Logos, Clone, Copy, PartialEq, Debug)]
-#[logos(skip r"[ \t\n\r\x0B\x0C]+")]
-enum Raw {
-    // What a word may consist of is asked character by character: as a pattern, the tables of Unicode would be thousands of states.
-    #[regex(r"[a-zA-Z_]|[^\x00-\x7F]", word)]
-    Word(Word),
-    #[regex(r"[0-9]", |lex| lex.bump(literal::number_len(from_start(lex)) - 1))]
-    Number,
-    /// True where it ends.
-    #[token("\"", string)]
-    Str(bool),
-    #[regex(r"//[^\n]*", allow_greedy = true)]
-    LineComment,
-    /// True where it ends.
-    #[token("/*", block_comment)]
-    BlockComment(bool),
-    #[regex(r"'[^'\\\n]'|'\\[^\n']+'|'\\''|'")]
-    Quote,
-    #[regex(r"[,;:?#.=+\-*/%&|^!<>]")]
-    Punct,
-    #[regex(r"[()\[\]{}]")]
-    Delimiter,
-}
+// Generated from `raw.logos`, which `tests/lexers.rs` keeps true.
+#[rustfmt::skip]
+#[allow(unused, clippy::all)]
+#[path = "raw.rs"]
+mod raw;
+
+use raw::Raw;
 
 /// What starts like a name.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::docs;
-use crate::names::{Names, is_required};
+use crate::names::{Names, argument, is_required};
 
 /// The trait whose types are those of a class.
 fn class_trait(class: TypeClass) -> TokenStream {
@@ -218,14 +218,14 @@ pub fn kernel(signature: &KernelSignature, program: &Ident, names: &Names, span:
     }
     // What is neither given by tensors nor has a default is an argument, too.
     for (number, param) in signature.const_params.iter().enumerate().filter(|(_, c)| c.default.is_none() && !c.from_dims) {
-        let (ident, ty) = (format_ident!("{}", param.name.to_lowercase()), const_type(param.ty));
+        let (ident, ty) = (format_ident!("{}", argument(signature, &param.name, "const")), const_type(param.ty));
         let number = Literal::usize_unsuffixed(number);
         params.push(quote!(#ident: #ty));
         let value = const_value(param.ty, &ident);
         sets.push(quote!(__launch.constant(#number, #value);));
     }
     for (number, param) in signature.fn_params.iter().enumerate().filter(|(_, f)| f.default.is_none()) {
-        let ident = format_ident!("{}", param.name.to_lowercase());
+        let ident = format_ident!("{}", argument(signature, &param.name, "fn"));
         let number = Literal::usize_unsuffixed(number);
         params.push(quote!(#ident: &str));
         sets.push(quote!(__launch.function(#number, #ident);));

@@ -12,7 +12,7 @@ use quote::{format_ident, quote};
 
 use crate::api::const_value;
 use crate::docs;
-use crate::names::is_required;
+use crate::names::{argument, is_required};
 
 /// A number's type in C and in Rust.
 struct CType {
@@ -46,12 +46,91 @@ fn number(signature: &KernelSignature, ty: TypeRef) -> CType {
     CType { c, rust }
 }
 
+/// Words of C and C++ that are names in Kiln.
+const C_WORDS: &[&str] = &[
+    "alignas",
+    "alignof",
+    "and",
+    "and_eq",
+    "asm",
+    "auto",
+    "bitand",
+    "bitor",
+    "bool",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "compl",
+    "concept",
+    "const_cast",
+    "consteval",
+    "constexpr",
+    "constinit",
+    "decltype",
+    "default",
+    "delete",
+    "double",
+    "dynamic_cast",
+    "explicit",
+    "export",
+    "float",
+    "friend",
+    "goto",
+    "inline",
+    "int",
+    "long",
+    "mutable",
+    "namespace",
+    "new",
+    "noexcept",
+    "not",
+    "not_eq",
+    "nullptr",
+    "operator",
+    "or",
+    "or_eq",
+    "private",
+    "protected",
+    "public",
+    "register",
+    "reinterpret_cast",
+    "requires",
+    "restrict",
+    "short",
+    "signed",
+    "sizeof",
+    "static_assert",
+    "static_cast",
+    "switch",
+    "template",
+    "this",
+    "thread_local",
+    "throw",
+    "typedef",
+    "typeid",
+    "typename",
+    "union",
+    "unsigned",
+    "using",
+    "void",
+    "volatile",
+    "wchar_t",
+    "xor",
+    "xor_eq",
+];
+
+/// A parameter's name in the header.
+fn c_name(name: &str) -> String {
+    if C_WORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
+}
+
 /// What a parameter is in C: its declaration, its type in Rust, and the argument made of it.
 fn param(signature: &KernelSignature, param: &ParamSig) -> (String, TokenStream, TokenStream) {
-    let name = format_ident!("{}", param.name);
+    let (name, in_c) = (format_ident!("{}", param.name), c_name(&param.name));
     match &param.kind {
         ParamKind::Tensor { .. } => (
-            format!("const kiln_tensor *{name}"),
+            format!("const kiln_tensor *{in_c}"),
             quote!(*const ::kiln::capi::CTensor),
             quote!(::kiln::capi::CArg::Tensor(#name)),
         ),
@@ -69,18 +148,18 @@ fn param(signature: &KernelSignature, param: &ParamSig) -> (String, TokenStream,
                 }
             };
             let arg = quote!(::kiln::capi::CArg::Pointer(#pointee, #name as usize as u64));
-            (format!("{constness}void *{name}"), quote!(*const ::core::ffi::c_void), arg)
+            (format!("{constness}void *{in_c}"), quote!(*const ::core::ffi::c_void), arg)
         }
         ParamKind::Scalar { ty, .. } => {
             let CType { c, rust } = number(signature, *ty);
             if is_required(param) {
-                (format!("{c} {name}"), rust, quote!(::kiln::capi::CArg::Number(::kiln::Number::from(#name))))
+                (format!("{c} {in_c}"), rust, quote!(::kiln::capi::CArg::Number(::kiln::Number::from(#name))))
             } else {
                 let arg = quote!(match #name.as_ref() {
                     Some(value) => ::kiln::capi::CArg::Number(::kiln::Number::from(*value)),
                     None => ::kiln::capi::CArg::Absent,
                 });
-                (format!("const {c} *{name}"), quote!(*const #rust), arg)
+                (format!("const {c} *{in_c}"), quote!(*const #rust), arg)
             }
         }
     }
@@ -88,7 +167,7 @@ fn param(signature: &KernelSignature, param: &ParamSig) -> (String, TokenStream,
 
 /// The name of the argument that gives a type.
 fn type_arg(signature: &KernelSignature, number: usize) -> Ident {
-    format_ident!("{}_type", signature.type_params[number].name.to_lowercase())
+    format_ident!("{}", argument(signature, &format!("{}_type", signature.type_params[number].name), "of"))
 }
 
 /// Numbers of the types that no tensor determines.
@@ -105,7 +184,7 @@ fn type_args(signature: &KernelSignature) -> impl Iterator<Item = usize> + '_ {
 /// Constants that every launch has to give.
 fn required_consts(signature: &KernelSignature) -> impl Iterator<Item = (usize, Ident, ConstType)> + '_ {
     let required = signature.const_params.iter().enumerate().filter(|(_, c)| c.default.is_none() && !c.from_dims);
-    required.map(|(number, c)| (number, format_ident!("{}", c.name.to_lowercase()), c.ty))
+    required.map(|(number, c)| (number, format_ident!("{}", argument(signature, &c.name, "const")), c.ty))
 }
 
 /// The exported functions of kernels whose typed functions [`crate::kernels`] made in the same scope.
@@ -188,10 +267,10 @@ pub fn header(bundle: &str, signatures: &[&KernelSignature]) -> String {
         }
         for p in &signature.params {
             params.push(param(signature, p).0);
-            let _ = writeln!(out, " * {}: {}", p.name, docs::param_type(signature, p));
+            let _ = writeln!(out, " * {}: {}", c_name(&p.name), docs::param_type(signature, p));
         }
         for (_, ident, ty) in required_consts(signature) {
-            params.push(format!("{} {ident}", if ty == ConstType::Bool { "bool" } else { "int64_t" }));
+            params.push(format!("{} {}", if ty == ConstType::Bool { "bool" } else { "int64_t" }, c_name(&ident.to_string())));
         }
         params.extend(type_args(signature).map(|number| format!("int32_t {}", type_arg(signature, number))));
         let params = if params.is_empty() { "void".to_owned() } else { params.join(", ") };

@@ -25,6 +25,12 @@ pub fn is_required(param: &ParamSig) -> bool {
     !param.optional && !matches!(param.kind, ParamKind::Scalar { default: Some(_), .. })
 }
 
+/// The argument of a constant, function or type that every launch has to give: its name in lower case, with what it is in front where a parameter has that name.
+pub fn argument(signature: &KernelSignature, name: &str, what: &str) -> String {
+    let name = name.to_lowercase();
+    if signature.params.iter().any(|p| p.name == name) { format!("{what}_{name}") } else { name }
+}
+
 impl Names {
     pub fn of(signature: &KernelSignature) -> Names {
         let mut taken: BTreeSet<String> = FIXED.iter().map(|name| (*name).to_owned()).collect();

@@ -78,7 +78,7 @@ api! {
     cuFuncGetAttribute(*mut c_int, u32, Handle);
     cuOccupancyMaxActiveBlocksPerMultiprocessor(*mut c_int, Handle, c_int, usize);
     cuLaunchKernel(Handle, u32, u32, u32, u32, u32, u32, u32, Handle, *mut *mut c_void, *mut *mut c_void);
-    cuLaunchKernelEx(*const cudarc::driver::sys::CUlaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
+    cuLaunchKernelEx(*const super::sys::LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
     cuTensorMapEncodeTiled(*mut c_void, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
     cuStreamCreate(*mut Handle, u32);
     cuStreamDestroy_v2(Handle);

@@ -3,12 +3,12 @@
 use std::ffi::{c_char, c_int};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use kiln_ir::artifact::GpuTarget;
 
 use super::driver::{Api, Handle, SUCCESS};
 use super::error::GpuError;
 use super::stream::RawStream;
+use super::sys::DeviceAttribute as Attribute;
 use crate::error::Error;
 
 /// What is known of a GPU.
@@ -132,12 +132,12 @@ impl Gpu {
             check(unsafe { (api.cuDeviceGetAttribute)(&raw mut value, which as u32, device) })?;
             Ok(u32::try_from(value).unwrap_or(0))
         };
-        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let major = attribute(Attribute::ComputeCapabilityMajor)?;
+        let minor = attribute(Attribute::ComputeCapabilityMinor)?;
         let sm = 10 * major + minor;
         let (target, warning) =
             target_of(sm).map_err(|why| Error::Device(format!("GPU number {ordinal} cannot be used: {why}")))?;
-        let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let shared = attribute(Attribute::MaxSharedMemoryPerBlockOptin)?;
         // SAFETY: a name is a C string.
         let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
         let info = CudaInfo {
@@ -145,14 +145,14 @@ impl Gpu {
             name,
             sm,
             target,
-            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            multiprocessors: attribute(Attribute::MultiprocessorCount)?,
             memory: memory as u64,
-            l2: u64::from(attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?),
+            l2: u64::from(attribute(Attribute::L2CacheSize)?),
             shared_memory: shared.min(target.shared_bytes()),
             driver: api.version(),
             warning,
         };
-        let pools = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? != 0;
+        let pools = attribute(Attribute::MemoryPoolsSupported)? != 0;
         // SAFETY: the out pointer is valid. The context is never released: it lives as long as the process.
         check(unsafe { (api.cuDevicePrimaryCtxRetain)(&raw mut context, device) })?;
         if pools {

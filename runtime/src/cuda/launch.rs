@@ -4,7 +4,6 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cudarc::driver::sys;
 use smallvec::SmallVec;
 
 use super::error::GpuError;
@@ -12,6 +11,7 @@ use super::gpu::{ASSERT, Gpu};
 use super::module::{CudaKernel, MOST_MAPS, Source};
 use super::prints::PrintBuffer;
 use super::stream::{Pending, RawStream};
+use super::sys;
 use super::tensor_map::Encoded;
 use crate::args::Arg;
 use crate::compiled::launch_grid;
@@ -158,22 +158,14 @@ impl Call<'_> {
                 gpu.name()
             )));
         }
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue { cooperative: 1 },
-        };
-        let config = sys::CUlaunchConfig {
-            gridDimX: grid[0],
-            gridDimY: grid[1],
-            gridDimZ: grid[2],
-            blockDimX: kernel.threads,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: kernel.shared,
-            hStream: stream.handle.cast(),
-            attrs: &raw mut attribute,
-            numAttrs: 1,
+        let mut attribute = sys::LaunchAttribute { id: sys::LAUNCH_ATTRIBUTE_COOPERATIVE, padding: 0, value: 1, rest: [0; 15] };
+        let config = sys::LaunchConfig {
+            grid,
+            block: [kernel.threads, 1, 1],
+            shared_bytes: kernel.shared,
+            stream: stream.handle,
+            attributes: &raw mut attribute,
+            count: 1,
         };
         // SAFETY: the caller's promise; the configuration lives until the call returns.
         Ok(unsafe { (gpu.api.cuLaunchKernelEx)(&raw const config, kernel.function, params, std::ptr::null_mut()) })

@@ -4,7 +4,7 @@
 //! a device with its context; `memory` what tensors on it lie in; `stream` a queue of work with the order between queues; `module` turns a compiled kernel into
 //! something that can be launched (`ptxas` makes the machine code where it is installed); `launch` is the way from arguments to the device, which a
 //! launch that was made before takes without a lock or an allocation; `event` measures; `graph` captures and replays; `prints` shows what kernels printed;
-//! `tensor_map` describes tensors to the TMA engine.
+//! `tensor_map` describes tensors to the TMA engine; `sys` has the interface's numbers.
 
 pub(crate) mod driver;
 mod error;
@@ -17,6 +17,7 @@ pub(crate) mod module;
 mod prints;
 pub mod ptxas;
 pub(crate) mod stream;
+mod sys;
 mod tensor_map;
 
 pub use error::GpuError;

@@ -3,7 +3,6 @@
 use std::ffi::{CString, c_void};
 use std::time::{Duration, Instant};
 
-use cudarc::driver::sys::{CUfunction_attribute as FunctionAttribute, CUjit_option as Jit};
 use kiln_ir::artifact::{GpuTarget, GridMapping, PtxArtifact, PtxParam};
 
 use super::driver::{Handle, SUCCESS};
@@ -11,6 +10,7 @@ use super::error::GpuError;
 use super::gpu::Gpu;
 use super::ptxas;
 use super::stream::name_number;
+use super::sys::{self, FunctionAttribute};
 use super::tensor_map::MapParam;
 use crate::cache::DiskCache;
 use crate::error::Error;
@@ -102,7 +102,7 @@ impl CudaKernel {
         // SAFETY: the out pointer is valid, the module loaded, the name a C string.
         gpu.check("cuModuleGetFunction", unsafe { (gpu.api.cuModuleGetFunction)(&raw mut function, module, name.as_ptr()) })?;
         if artifact.shared_bytes > USUAL_SHARED {
-            let most = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as u32;
+            let most = FunctionAttribute::MaxDynamicSharedSizeBytes as u32;
             // SAFETY: the function is of the module.
             let code = unsafe { (gpu.api.cuFuncSetAttribute)(function, most, artifact.shared_bytes as i32) };
             if code != SUCCESS {
@@ -145,8 +145,8 @@ impl CudaKernel {
             cooperative: artifact.params.contains(&PtxParam::GridCounter),
             number: name_number(&artifact.name),
             assembler,
-            registers: attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
-            local: attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
+            registers: attribute(FunctionAttribute::NumRegs)?,
+            local: attribute(FunctionAttribute::LocalSizeBytes)?,
             time: start.elapsed(),
         })
     }
@@ -225,7 +225,7 @@ fn runs_machine_code(sm: u32, target: GpuTarget) -> bool {
 /// Has the driver load PTX (that ends with a zero) or machine code; the code and the log where it refuses.
 fn load_image(gpu: &Gpu, image: &[u8]) -> Result<Handle, (u32, String)> {
     let mut log = vec![0u8; LOG_BYTES];
-    let mut names = [Jit::CU_JIT_ERROR_LOG_BUFFER as u32, Jit::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES as u32];
+    let mut names = [sys::JIT_ERROR_LOG_BUFFER, sys::JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
     let mut values = [log.as_mut_ptr().cast::<c_void>(), LOG_BYTES as *mut c_void];
     let mut module = std::ptr::null_mut();
     // SAFETY: the out pointer is valid; the image is PTX with its zero or a whole cubin, which says how long it is; the options' values are what their names say.

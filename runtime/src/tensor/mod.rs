@@ -4,7 +4,7 @@
 //! copies. Extents and strides are in elements; strides may be negative, and 0 repeats an element.
 //!
 //! `views` and `slicing` (`x.view(s![1.., ..;-1])`) make tensors of tensors without touching an element; `copy` and `convert` go from and to plain Rust values; `dlpack`,
-//! `array` (feature `ndarray`), `candle` (feature `candle`) and `cuda_slice` from and to other libraries; `show` prints.
+//! `array` (feature `ndarray`), `candle` (feature `candle`) and `cuda_slice` (feature `cudarc`) from and to other libraries; `show` prints.
 
 #[cfg(feature = "ndarray")]
 mod array;
@@ -12,6 +12,7 @@ mod array;
 pub mod candle;
 mod convert;
 mod copy;
+#[cfg(feature = "cudarc")]
 mod cuda_slice;
 pub mod dlpack;
 mod place;

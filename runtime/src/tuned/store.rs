@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use fs4::FileExt;
 use thiserror::Error;
 
 use super::record::{Record, merged};
@@ -157,7 +156,7 @@ impl TuneStore {
         let mut line = serde_json::to_string(record).map_err(|e| fails(e.into()))?;
         line.push('\n');
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(fails)?;
-        FileExt::lock(&file).map_err(fails)?;
+        file.lock().map_err(fails)?;
         if !ends_a_line(&mut file).map_err(fails)? {
             line.insert(0, '\n');
         }

@@ -40,6 +40,9 @@ int main(void) {
     factor = 3.0f;
     if (kiln_scale(&front, &front, &factor) != 0 || y[1] != 3009.0f) return failed(7);
 
+    /* Names that are words of C. */
+    if (kiln_words(&out, 21.0f, NULL) != 0 || y[999] != 21.0f) return failed(18);
+
     /* Mistakes are messages. */
     kiln_tensor none = {NULL, KILN_F32, 1, n, NULL};
     if (kiln_scale(&none, &out, NULL) == 0 || !says("NULL")) return failed(8);

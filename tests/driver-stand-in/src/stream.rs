@@ -191,6 +191,14 @@ pub extern "C" fn cuStreamSynchronize(stream: *mut c_void) -> Code {
 }
 
 #[unsafe(no_mangle)]
+pub extern "C" fn cuCtxSynchronize() -> Code {
+    enter(Needs::Context, |driver| {
+        let streams: Vec<usize> = driver.streams.keys().copied().collect();
+        streams.into_iter().try_for_each(|stream| driver.drain(stream, None))
+    })
+}
+
+#[unsafe(no_mangle)]
 pub extern "C" fn cuStreamQuery(stream: *mut c_void) -> Code {
     enter(Needs::Context, |driver| {
         if driver.is_capturing(stream as usize)? {

@@ -1,9 +1,7 @@
 //! Runs the lexer and the grammar over a PTX text and turns their failures into [`Error`]s with a line.
 
-use logos::Logos;
-
 use super::ast::{Item, Module};
-use super::token::{Token, int_value};
+use super::token::{self, Token, int_value};
 use crate::error::Error;
 
 // Generated from `grammar.lalrpop`, which `tests/grammar.rs` keeps true.
@@ -50,12 +48,12 @@ type Spanned<'s> = Result<(usize, Token<'s>, usize), Fail>;
 
 /// Tokens with their spans; debug `.section { .. }`s are dropped and nesting is bounded.
 fn tokens(source: &str) -> impl Iterator<Item = Spanned<'_>> {
-    let mut lexer = Token::lexer(source).spanned();
+    let mut lexer = token::tokens(source);
     let mut depth = 0usize;
     std::iter::from_fn(move || {
         loop {
             let (token, span) = lexer.next()?;
-            let Ok(token) = token else {
+            let Some(token) = token else {
                 let text: String = source[span.start..].chars().take(12).collect();
                 return Some(Err(Fail { at: span.start, message: format!("`{text}` is not a PTX token") }));
             };
@@ -67,8 +65,8 @@ fn tokens(source: &str) -> impl Iterator<Item = Spanned<'_>> {
                     let mut open = 0usize;
                     for (token, _) in lexer.by_ref() {
                         match token {
-                            Ok(Token::LBrace) => open += 1,
-                            Ok(Token::RBrace) => {
+                            Some(Token::LBrace) => open += 1,
+                            Some(Token::RBrace) => {
                                 open = open.saturating_sub(1);
                                 if open == 0 {
                                     break;

@@ -1,111 +1,90 @@
-//! PTX tokens (logos). An opcode with all its modifiers, `ld.global.v4.f32`, is one `Word`.
+//! PTX tokens. An opcode with all its modifiers, `ld.global.v4.f32`, is one `Word`. A lexer of logos finds them; which directive or sign one is, is asked here: as patterns
+//! they would be thousands of states.
+
+use std::ops::Range;
 
 use logos::Logos;
 
-/// One PTX token. Names borrow from the source text.
-#[derive(Logos, Clone, Copy, Debug, PartialEq)]
-#[logos(skip r"[ \t\r\n\x0c]+")]
-#[logos(skip(r"//[^\n]*", allow_greedy = true))]
-#[logos(skip r"/\*([^*]|\*+[^*/])*\*+/")]
-pub enum Token<'s> {
-    /// Identifier, label or opcode with modifiers.
-    #[regex(r"[A-Za-z_$][A-Za-z0-9_$]*((\.|::)[A-Za-z0-9_]+)*")]
-    Word(&'s str),
-    /// Register or special register: `%r1`, `%tid.x`.
-    #[regex(r"%[A-Za-z0-9_$]+(\.[a-z])?")]
-    Percent(&'s str),
-    /// Any directive without a token of its own: types, spaces, performance directives.
-    #[regex(r"\.[A-Za-z_][A-Za-z0-9_]*(::[a-z]+)*")]
-    Dot(&'s str),
-    /// Decimal, octal, hexadecimal or binary integer as written.
-    #[regex(r"[0-9]+U?|0[xX][0-9a-fA-F]+U?|0[bB][01]+U?")]
-    Int(&'s str),
-    /// Decimal floating-point literal, or the number after `.version`.
-    #[regex(r"[0-9]+\.[0-9]*([eE][+-]?[0-9]+)?")]
-    Float(&'s str),
-    /// `0f3F800000`.
-    #[regex(r"0[fF][0-9a-fA-F]{8}")]
-    Bits32(&'s str),
-    /// `0d3FF0000000000000`.
-    #[regex(r"0[dD][0-9a-fA-F]{16}")]
-    Bits64(&'s str),
-    /// Quoted string, quotes included.
-    #[regex(r#""([^"\\\n]|\\.)*""#)]
-    Str(&'s str),
-    #[token(".version")]
-    Version,
-    #[token(".target")]
-    Target,
-    #[token(".address_size")]
-    AddressSize,
-    #[token(".file")]
-    File,
-    #[token(".loc")]
-    Loc,
-    #[token(".section")]
-    Section,
-    #[token(".entry")]
-    Entry,
-    #[token(".func")]
-    Func,
-    #[token(".reg")]
-    Reg,
-    #[token(".align")]
-    Align,
-    #[token(".pragma")]
-    Pragma,
-    #[token(".alias")]
-    Alias,
-    #[token(".branchtargets")]
-    BranchTargets,
-    #[token(".calltargets")]
-    CallTargets,
-    #[token(".callprototype")]
-    CallPrototype,
-    #[token(".visible")]
-    Visible,
-    #[token(".extern")]
-    Extern,
-    #[token(".weak")]
-    Weak,
-    #[token(".common")]
-    Common,
-    #[token(".attribute")]
-    Attribute,
-    #[token("{")]
-    LBrace,
-    #[token("}")]
-    RBrace,
-    #[token("[")]
-    LBracket,
-    #[token("]")]
-    RBracket,
-    #[token("(")]
-    LParen,
-    #[token(")")]
-    RParen,
-    #[token("<")]
-    Less,
-    #[token(">")]
-    Greater,
-    #[token(",")]
-    Comma,
-    #[token(";")]
-    Semi,
-    #[token(":")]
-    Colon,
-    #[token("|")]
-    Pipe,
-    #[token("@")]
-    At,
-    #[token("!")]
-    Bang,
-    #[token("+")]
-    Plus,
-    #[token("-")]
-    Minus,
-    #[token("=")]
-    Equal,
+// Generated from `raw.logos`, which `tests/lexers.rs` keeps true.
+#[rustfmt::skip]
+#[allow(unused, clippy::all)]
+#[path = "raw.rs"]
+mod raw;
+
+use raw::Raw;
+
+/// Declares the tokens, and how those with one text are found from it.
+macro_rules! tokens {
+    (directives { $($directive:ident $directive_text:literal)* } signs { $($sign:ident $sign_text:literal)* }) => {
+        /// One PTX token. Names borrow from the source text.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Token<'s> {
+            /// Identifier, label or opcode with modifiers.
+            Word(&'s str),
+            /// Register or special register: `%r1`, `%tid.x`.
+            Percent(&'s str),
+            /// Any directive without a token of its own: types, spaces, performance directives.
+            Dot(&'s str),
+            /// Decimal, octal, hexadecimal or binary integer as written.
+            Int(&'s str),
+            /// Decimal floating-point literal, or the number after `.version`.
+            Float(&'s str),
+            /// `0f3F800000`.
+            Bits32(&'s str),
+            /// `0d3FF0000000000000`.
+            Bits64(&'s str),
+            /// Quoted string, quotes included.
+            Str(&'s str),
+            $(#[doc = concat!("`", $directive_text, "`")] $directive,)*
+            $(#[doc = concat!("`", $sign_text, "`")] $sign,)*
+        }
+
+        fn directive(text: &str) -> Token<'_> {
+            match text {
+                $($directive_text => Token::$directive,)*
+                _ => Token::Dot(text),
+            }
+        }
+
+        fn sign(text: &str) -> Option<Token<'_>> {
+            match text {
+                $($sign_text => Some(Token::$sign),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+tokens! {
+    directives {
+        Version ".version" Target ".target" AddressSize ".address_size" File ".file" Loc ".loc" Section ".section"
+        Entry ".entry" Func ".func" Reg ".reg" Align ".align" Pragma ".pragma" Alias ".alias"
+        BranchTargets ".branchtargets" CallTargets ".calltargets" CallPrototype ".callprototype" Visible ".visible"
+        Extern ".extern" Weak ".weak" Common ".common" Attribute ".attribute"
+    }
+    signs {
+        LBrace "{" RBrace "}" LBracket "[" RBracket "]" LParen "(" RParen ")" Less "<" Greater ">" Comma "," Semi ";"
+        Colon ":" Pipe "|" At "@" Bang "!" Plus "+" Minus "-" Equal "="
+    }
+}
+
+/// The tokens of a text with their places; None for what is none.
+pub fn tokens(source: &str) -> impl Iterator<Item = (Option<Token<'_>>, Range<usize>)> {
+    Raw::lexer(source).spanned().map(|(raw, span)| {
+        let token = match raw {
+            Ok(Raw::Word(text)) => Some(Token::Word(text)),
+            Ok(Raw::Percent(text)) => Some(Token::Percent(text)),
+            Ok(Raw::Dot(text)) => Some(directive(text)),
+            Ok(Raw::Int(text)) => Some(Token::Int(text)),
+            Ok(Raw::Float(text)) => Some(Token::Float(text)),
+            Ok(Raw::Bits32(text)) => Some(Token::Bits32(text)),
+            Ok(Raw::Bits64(text)) => Some(Token::Bits64(text)),
+            Ok(Raw::Str(text)) => Some(Token::Str(text)),
+            Ok(Raw::Sign(text)) => sign(text),
+            Err(()) => None,
+        };
+        (token, span)
+    })
 }
 
 /// Value of an integer token; `None` when it does not fit in 64 bits.
