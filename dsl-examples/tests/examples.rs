@@ -47,7 +47,7 @@ fn on_the_emulator(wanted: fn(&str) -> bool) {
 fn examples_are_right_on_the_stand_in_for_a_gpu() {
     for (name, program) in EXAMPLES {
         let mut command = Command::new(program);
-        assert!(kiln_tests::stand_in::give_to(&mut command, ""), "cargo builds the stand-in with this test");
+        assert!(kiln_tests::stand_in::give_to(&mut command, "", false), "cargo builds the stand-in with this test");
         let output = command.args(["--device", "cuda"]).env("KILN_CACHE_DIR", "off").output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{name}\n{out}{err}");

@@ -7,7 +7,7 @@ use crate::{KERNELS, Place, Ran, npy_f32, ran, read_f32};
 /// Runs the command with the stand-in as driver.
 fn kiln(place: &Place, words: &str, args: &[&str]) -> Ran {
     let mut command = place.command(args);
-    assert!(stand_in::give_to(&mut command, words), "cargo builds the stand-in with this test");
+    assert!(stand_in::give_to(&mut command, words, false), "cargo builds the stand-in with this test");
     ran(command.output().expect("the binary starts"), args)
 }
 

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 fn start_again(why: &str) -> ExitCode {
     let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
     command.args(std::env::args_os().skip(1)).env(STAND_IN, "1");
-    if !stand_in::give_to(&mut command, "") {
+    if !stand_in::give_to(&mut command, "", false) {
         eprintln!("{why}; and there is no stand-in driver: nothing is tested");
         return ExitCode::FAILURE;
     }

@@ -30,8 +30,15 @@ pub fn directory() -> Option<PathBuf> {
 /// Has a command find the stand-in as its driver, with some of its words (`sm=80`). False where there is no stand-in.
 ///
 /// Machine code of a real ptxas is nothing that it could run, so none is used.
-pub fn give_to(command: &mut Command, words: &str) -> bool {
-    let Some(directory) = directory() else { return false };
+///
+/// A program that was packed (`cargo xtask gpu-bundle`) has nothing of cargo's beside it; `already_there`: its driver is the stand-in.
+pub fn give_to(command: &mut Command, words: &str, already_there: bool) -> bool {
+    let Some(directory) = directory() else {
+        if already_there {
+            command.env("KILN_STAND_IN", words).env("KILN_PTXAS", "off");
+        }
+        return already_there;
+    };
     let mut path = OsString::from(directory);
     if let Some(others) = std::env::var_os("LD_LIBRARY_PATH") {
         path.push(":");

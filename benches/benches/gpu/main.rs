@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Err(why) => {
             let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
             command.args(std::env::args_os().skip(1)).env(STAND_IN, "1");
-            if !stand_in::give_to(&mut command, "noop") {
+            if !stand_in::give_to(&mut command, "noop", false) {
                 return failed(&why.to_string());
             }
             let status = command.status().expect("this program starts");
