@@ -54,6 +54,7 @@ pub fn fresh_crate() -> Result<()> {
         "[package]\nname = \"fresh-crate\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\nkiln = {{ path = {runtime:?} }}\n\n[workspace]\n"
     );
     fs::write(dir.join("Cargo.toml"), manifest)?;
+    fs::write(dir.join("src/main.rs"), PROGRAM)?;
     // The versions that the workspace was tested with, which are downloaded already.
     fs::copy(crate::root().join("Cargo.lock"), dir.join("Cargo.lock"))?;
     let cargo = |args: &[&str]| {
