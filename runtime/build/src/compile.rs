@@ -200,8 +200,7 @@ impl Made<'_> {
             return Ok(());
         }
         let symbol = is_host.then(|| self.symbol(&signature.name, &spec, goal.cpu.as_deref()));
-        let compile =
-            CompileOptions { cpu: goal.cpu.clone(), symbol: symbol.clone(), ..CompileOptions::new(goal.target) };
+        let compile = CompileOptions { cpu: goal.cpu.clone(), symbol: symbol.clone(), ..CompileOptions::new(goal.target) };
         let code = match self.session.compile(&signature.name, &spec, &compile)?.artifact {
             Artifact::Host(mut object) => {
                 let number = self.objects.len() as u32;
