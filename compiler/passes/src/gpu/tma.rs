@@ -17,6 +17,11 @@ const ATOM: u32 = 8;
 /// What addresses and strides are multiples of, in bytes.
 const UNIT: u64 = 16;
 
+/// A box: its first element in the tile, and the element of the slot where it starts.
+type BoxAt = ([u32; 2], u32);
+/// Dimensions of a tensor map, innermost first: that of the parameter and that of the view.
+type MapDims = SmallVec<[(u8, u8); 5]>;
+
 /// How a tile is copied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TensorBoxes {
@@ -55,7 +60,7 @@ impl TensorBoxes {
             self.boxes.extend(lower);
         }
         let second = self.boxes.split_off(self.boxes.len() / 2);
-        let distance = |(a, b): (&([u32; 2], u32), &([u32; 2], u32))| -> Option<([u32; 2], u32)> {
+        let distance = |(a, b): (&BoxAt, &BoxAt)| -> Option<BoxAt> {
             Some(([b.0[0].checked_sub(a.0[0])?, b.0[1].checked_sub(a.0[1])?], b.1.checked_sub(a.1)?))
         };
         let first = distance((&self.boxes[0], &second[0]))?;
@@ -96,7 +101,7 @@ pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
 
 /// The tensor parameter of an access, and the dimensions of a map for tiles of two axes, of which `fast` runs through memory: innermost first, that of the
 /// parameter and that of the view. None where the access is no box.
-pub(super) fn map_dims(func: &Function, place: &Place, fast: usize) -> Option<(u32, SmallVec<[(u8, u8); 5]>)> {
+pub(super) fn map_dims(func: &Function, place: &Place, fast: usize) -> Option<(u32, MapDims)> {
     let Place::View(access) = place else { return None };
     let (param, of_param) = origin(func, access.view)?;
     let mut spans: SmallVec<[u8; 5]> = smallvec![];
