@@ -91,7 +91,7 @@ kernel k<const B: int = 128>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid 
     let on = |device: &str| {
         let mut command = place.command(&[&bench[..], &[device]].concat());
         command.env("KILN_TUNE_DIR", place.path("store"));
-        assert!(stand_in::give_to(&mut command, ""), "cargo builds the stand-in with this test");
+        assert!(stand_in::give_to(&mut command, "", false), "cargo builds the stand-in with this test");
         let ran = ran(command.output().expect("the binary starts"), &bench);
         assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
         ran.out
