@@ -3,8 +3,8 @@
 usage: sass.py --kiln KILN --examples DIR --tools DIR [--out FILE.md]
 
 KILN is the command, DIR with the examples' kernel files, DIR with ptxas and nvdisasm. Triton, cuda-tile and tileiras are imported from PYTHONPATH. For each kernel and compiler
-the table has the steady-state loop of one warp: of the innermost loops with HGMMA, the one with the most of them. Counted are static instructions, waits included. A compiler that fails has its message in place
-of figures.
+the table has the steady-state loop of one warp: the one with the fewest other instructions for an HGMMA, masks of edges left out. Counted are static instructions, waits included. A
+compiler that fails has its message in place of figures.
 """
 
 import argparse
@@ -129,20 +129,29 @@ def is_instruction(line):
 
 
 def steady_loop(lines):
-    """Of the innermost loops with HGMMA, the one with the most of them; the shorter of two alike."""
+    """The loop with the fewest other instructions for an HGMMA, of those with at least four. A trip takes every branch forward within the loop: what those leave
+    out are parts that few trips need, such as masks of edges."""
     labels = {line[:-1]: number for number, line in enumerate(lines) if re.fullmatch(r"\.L_x_\d+:", line)}
-    loops = []
+
+    def target(line):
+        found = re.search(r"BRA.*`\((\.L_x_\d+)\)", line)
+        return labels.get(found[1]) if found else None
+
+    best = None
     for end, line in enumerate(lines):
-        target = re.search(r"BRA.*`\((\.L_x_\d+)\)", line)
-        if target and labels.get(target[1], end) < end:
-            start = labels[target[1]]
-            body = [inner for inner in lines[start : end + 1] if is_instruction(inner)]
-            products = sum("HGMMA" in inner for inner in body)
-            if products:
-                loops.append((start, end, products, body))
-    inner = [one for one in loops if not any(other[3] is not one[3] and one[0] <= other[0] and other[1] <= one[1] for other in loops)]
-    best = max(inner, key=lambda one: (one[2], -len(one[3])), default=None)
-    return best and (best[2], best[3])
+        start = target(line)
+        if start is None or start >= end:
+            continue
+        body, at = [], start
+        while at <= end:
+            if is_instruction(lines[at]):
+                body.append(lines[at])
+            to = target(lines[at])
+            at = to if to is not None and at < to <= end else at + 1
+        products = sum("HGMMA" in inner for inner in body)
+        if products >= 4 and (best is None or len(body) / products < len(best[1]) / best[0]):
+            best = (products, body)
+    return best
 
 
 def row(options, compile_, work):
