@@ -3,6 +3,7 @@
 mod attention;
 mod attention_backward;
 mod fused_products;
+mod schedules;
 mod wide;
 
 use kiln::emulator::FaultKind;

@@ -7,6 +7,7 @@ use crate::support::{Tests, add, gpu, increment, kernel};
 pub fn tests() -> Tests {
     vec![
         ("streams::launches_follow_each_other", in_order),
+        ("streams::launches_may_begin_early", early),
         ("streams::streams_wait_for_each_other_by_tensors", across_streams),
         ("streams::readers_do_not_wait_for_readers", readers),
         ("streams::copies_hold_the_hosts_memory", copies),
@@ -31,6 +32,23 @@ fn in_order() {
     increment.on(&gpu).arg(&mut x).enqueue(&stream).unwrap();
     while !stream.is_idle().unwrap() {}
     assert_eq!(x.to_vec().unwrap(), [11.0; 300]);
+}
+
+/// Each launch waits by itself for what the one in front of it wrote, also beside launches that do not, and in a graph.
+fn early() {
+    let (increment, gpu) = (increment(), gpu());
+    let early = increment.schedule("pdl", &[1]);
+    let stream = Stream::new(&gpu).unwrap();
+    let mut x = Tensor::<f32>::zeros_on(&gpu, &[300]).unwrap();
+    for round in 0..12 {
+        let kernel = if round % 4 == 3 { &increment } else { &early };
+        kernel.on(&gpu).arg(&mut x).enqueue(&stream).unwrap_or_else(|e| panic!("{e}"));
+    }
+    assert_eq!(x.to_vec().unwrap(), [12.0; 300]);
+    let graph = stream.capture(|stream| early.on(&gpu).arg(&mut x).enqueue(stream).map(drop)).unwrap();
+    graph.launch(&stream).unwrap();
+    graph.launch(&stream).unwrap();
+    assert_eq!(x.to_vec().unwrap(), [14.0; 300]);
 }
 
 fn across_streams() {

@@ -128,6 +128,9 @@ impl Call<'_> {
         let code = unsafe {
             if kernel.cooperative {
                 self.launch_together(stream, grid, params.as_mut_ptr())?
+            } else if kernel.early_launch && !stream.capturing.load(Ordering::Relaxed) {
+                // Graphs of older drivers do not take the attribute; without it the launch waits for the one in front of it to end.
+                self.launch_early(stream, grid, params.as_mut_ptr())
             } else {
                 let (threads, shared) = (kernel.threads, kernel.shared);
                 let none = std::ptr::null_mut();
@@ -158,7 +161,26 @@ impl Call<'_> {
                 gpu.name()
             )));
         }
-        let mut attribute = sys::LaunchAttribute { id: sys::LAUNCH_ATTRIBUTE_COOPERATIVE, padding: 0, value: 1, rest: [0; 15] };
+        // SAFETY: the caller's promise.
+        Ok(unsafe { self.launch_with(stream, grid, params, sys::LAUNCH_ATTRIBUTE_COOPERATIVE) })
+    }
+
+    /// A launch that may begin while the one in front of it runs (CUDA programming guide, "Programmatic Dependent Launch").
+    ///
+    /// # Safety
+    /// As the driver's.
+    unsafe fn launch_early(&self, stream: &RawStream, grid: [u32; 3], params: *mut *mut c_void) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.launch_with(stream, grid, params, sys::LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) }
+    }
+
+    /// A launch with one attribute, which is a switch; the driver's code.
+    ///
+    /// # Safety
+    /// As the driver's.
+    unsafe fn launch_with(&self, stream: &RawStream, grid: [u32; 3], params: *mut *mut c_void, attribute: u32) -> u32 {
+        let (kernel, gpu) = (self.kernel, self.kernel.gpu);
+        let mut attribute = sys::LaunchAttribute { id: attribute, padding: 0, value: 1, rest: [0; 15] };
         let config = sys::LaunchConfig {
             grid,
             block: [kernel.threads, 1, 1],
@@ -168,7 +190,7 @@ impl Call<'_> {
             count: 1,
         };
         // SAFETY: the caller's promise; the configuration lives until the call returns.
-        Ok(unsafe { (gpu.api.cuLaunchKernelEx)(&raw const config, kernel.function, params, std::ptr::null_mut()) })
+        unsafe { (gpu.api.cuLaunchKernelEx)(&raw const config, kernel.function, params, std::ptr::null_mut()) }
     }
 
     /// A print buffer for this launch, which is shown when somebody waits for the stream.

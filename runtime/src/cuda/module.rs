@@ -59,6 +59,8 @@ pub(crate) struct CudaKernel {
     pub shared: u32,
     /// All programs of the grid have to run at the same time.
     pub cooperative: bool,
+    /// It waits by itself for what is in front of it in its stream.
+    pub early_launch: bool,
     /// Number of its name, for faults.
     pub number: u32,
     /// Who made the machine code.
@@ -143,6 +145,7 @@ impl CudaKernel {
             threads: 32 * artifact.num_warps,
             shared: artifact.shared_bytes,
             cooperative: artifact.params.contains(&PtxParam::GridCounter),
+            early_launch: artifact.early_launch,
             number: name_number(&artifact.name),
             assembler,
             registers: attribute(FunctionAttribute::NumRegs)?,

@@ -33,6 +33,8 @@ pub(crate) const JIT_ERROR_LOG_BUFFER_SIZE_BYTES: u32 = 6;
 
 /// `CU_LAUNCH_ATTRIBUTE_COOPERATIVE`.
 pub(crate) const LAUNCH_ATTRIBUTE_COOPERATIVE: u32 = 2;
+/// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`.
+pub(crate) const LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: u32 = 6;
 
 /// `CUlaunchAttribute` with a number as its value, of which the driver's union has 64 bytes.
 #[repr(C, align(8))]

@@ -16,7 +16,7 @@ use super::params::{Params, Uses, memory_type};
 use super::registers::Registers;
 use super::scratch::Scratch;
 use super::spread::{Spread, Threads};
-use super::text::{Ty, Val, Writer};
+use super::text::{Asm, Ty, Val, Writer};
 use crate::host::{AssertInfo, PrintInfo};
 use kiln_ir::artifact::GpuTarget;
 use kiln_ir::artifact::{GridMapping, PtxParam};
@@ -124,6 +124,11 @@ impl<'a> Emitter<'a> {
     /// Writes the whole body.
     pub(super) fn body(&mut self) -> Result<()> {
         self.bind_params();
+        if self.func.schedule.pdl {
+            // Nothing is read or written before the launches in front of this one have ended; what comes behind it may be launched, and waits likewise.
+            self.w.asm(&[], Asm::Memory, "griddepcontrol.wait;", "", &[]);
+            self.w.asm(&[], Asm::Memory, "griddepcontrol.launch_dependents;", "", &[]);
+        }
         self.block(self.func.body)?;
         self.w.effect("ret void");
         Ok(())

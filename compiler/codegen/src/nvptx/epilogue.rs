@@ -2,11 +2,11 @@
 //!
 //! A round writes the warp's box, 16 rows of one span, in the engine's swizzle: 16-bit elements as matrices (`stmatrix`), wider ones in pairs. Then every lane makes its
 //! writes visible to the engine, and one starts the copy and waits until at most that one still reads shared memory: the box of
-//! the round before is free again. Nothing but a warp's own lanes wait for each other.
+//! the round before is free again. Nothing but a warp's own lanes wait for each other, except once where the boxes take the memory of rings that nothing needs any more.
 
 use kiln_ir::artifact::PtxParam;
 use kiln_ir::layout::Hw;
-use kiln_ir::{Inst, Place, SliceIndex, Value};
+use kiln_ir::{Inst, InstData, Place, SliceIndex, Value};
 use kiln_passes::gpu::{ROWS, StoreBoxes, store_boxes};
 use smallvec::smallvec;
 
@@ -44,10 +44,10 @@ impl Emitter<'_> {
             // An earlier trip may have written the same elements.
             self.elected(|e| e.w.call_void("llvm.nvvm.cp.async.bulk.wait.group", &[Val::i32(0)]));
         }
+        let base = self.staging_space(inst);
         self.order_before(inst);
         let bytes = elem.bytes();
         let round_bytes = boxes.staging.offsets() * bytes;
-        let base = self.staging_space();
         let tile = Outgoing { value, boxes: &boxes, spread: &spread, bytes, base };
         let map = self.params.value(PtxParam::TensorMap(tensor_map(&boxes.map, elem)));
         // A tensor without elements has a map of something else, which nothing may be written to.
@@ -117,14 +117,30 @@ impl Emitter<'_> {
         self.w.call_void("llvm.nvvm.bar.warp.sync", &[Val::int(Ty::I32, -1)]);
     }
 
-    /// The memory of all boxes: 128 bytes a row of each.
-    fn staging_space(&mut self) -> Val {
+    /// The memory of all boxes: 128 bytes a row of each. Where the store comes behind all that consumers read from rings, it is the rings'.
+    fn staging_space(&mut self, store: Inst) -> Val {
+        let bytes = BOXES * ROWS * 128 * self.threads.warps;
+        if self.consumers && self.scratch.loops == 0 && self.scratch.in_rings() >= bytes && !self.reads_slots_behind(store) {
+            // Other warps' products may still read.
+            self.barrier();
+            return self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(0), 1));
+        }
         if let Some(base) = self.staging {
             return base;
         }
-        let base = self.piece(BOXES * ROWS * 128 * self.threads.warps);
+        let base = self.piece(bytes);
         self.staging = Some(base);
         base
+    }
+
+    /// Whether a slot is read behind an instruction.
+    fn reads_slots_behind(&self, store: Inst) -> bool {
+        let (mut behind, mut reads) = (false, false);
+        self.func.walk(|_, inst| {
+            behind |= inst == store;
+            reads |= behind && matches!(self.func.insts[inst], InstData::RingRead { .. } | InstData::RingNew { .. });
+        });
+        reads
     }
 
     /// Whether no dimension of a view is 0.

@@ -7,6 +7,9 @@ use crate::CodegenError;
 /// More shared memory than a thread block of the target can have.
 pub(super) const SHARED_MEMORY: &str = "K0903";
 
+/// A schedule that the target cannot follow.
+pub(super) const SCHEDULE: &str = "K0905";
+
 /// Result of code generation.
 pub(super) type Result<T> = std::result::Result<T, CodegenError>;
 

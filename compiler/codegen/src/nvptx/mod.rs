@@ -46,7 +46,7 @@ mod words;
 use std::time::Instant;
 
 use crate::CodegenError;
-use error::{Result, SHARED_MEMORY, internal, refuse_kernel};
+use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
 use kiln_ir::artifact::Target;
 use kiln_ir::verify::CheckedModule;
 use kiln_ir::{InstData, Module};
@@ -133,6 +133,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         grid,
         num_warps: all_warps,
         shared_bytes,
+        early_launch: func.schedule.pdl,
         needs_shared_opt_in: shared_bytes > STATIC_LIMIT,
         layouts: layout_stats(func),
         asserts,
@@ -152,6 +153,15 @@ pub fn lay_out(module: &CheckedModule, target: GpuTarget) -> std::result::Result
 }
 
 fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32, fits_32_bit: bool) -> Result<CheckedModule> {
+    let kernel = &module.funcs[only_kernel(module)?];
+    if kernel.schedule.pdl && target.sm < 90 {
+        let message = format!("`pdl` takes a GPU of compute capability 9.0 or newer, not {}", target.name());
+        return Err(refuse_kernel(module, kernel.loc, SCHEDULE, message));
+    }
+    if kernel.schedule.pdl && kernel.schedule.cooperative {
+        let message = "`pdl` starts programs one by one, and a `cooperative` kernel needs all of them at once".to_owned();
+        return Err(refuse_kernel(module, kernel.loc, SCHEDULE, message));
+    }
     let context = PassContext { ring_bytes, ..PassContext::new(Target::Gpu(target), fits_32_bit) };
     let laid_out = run_passes(module.clone().into_inner(), pipeline::LAYOUTS, &context, &PassOptions::default()).0;
     let checked = laid_out.map_err(|error| match error {

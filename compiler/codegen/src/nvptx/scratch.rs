@@ -127,7 +127,8 @@ impl Scratch {
         self.ring_bytes
     }
 
-    fn in_rings(&self) -> u32 {
+    /// Bytes of the rings in use.
+    pub(super) fn in_rings(&self) -> u32 {
         self.rings.iter().map(|(_, bytes)| bytes).sum()
     }
 

@@ -217,6 +217,8 @@ pub struct PtxArtifact {
     pub num_warps: u32,
     /// Dynamic shared memory of a block in bytes.
     pub shared_bytes: u32,
+    /// The kernel waits by itself for what the stream did before it, so that it may be launched while that still runs (programmatic dependent launch).
+    pub early_launch: bool,
     /// The launch must first raise the kernel's limit of dynamic shared memory (it is over 48 KiB).
     pub needs_shared_opt_in: bool,
     /// Layout conversions in the kernel.
