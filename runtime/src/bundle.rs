@@ -100,8 +100,13 @@ fn describe(kernel: &KernelSignature, spec: &Specialization, target: &str) -> St
     let optional = kernel.params.iter().zip(&spec.present).filter(|(param, _)| param.optional);
     parts.extend(optional.map(|(param, present)| format!("{}{}", if *present { "with " } else { "without " }, param.name)));
     let schedule = &spec.schedule;
-    let numbers =
-        [("warps", schedule.warps), ("stages", schedule.stages), ("group", schedule.group), ("max_regs", schedule.max_regs)];
+    let numbers = [
+        ("warps", schedule.warps),
+        ("stages", schedule.stages),
+        ("group", schedule.group),
+        ("split_k", schedule.split_k),
+        ("max_regs", schedule.max_regs),
+    ];
     parts.extend(numbers.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?))));
     let flags = [
         ("persistent", schedule.persistent),

@@ -430,7 +430,8 @@ pub(crate) const PRINT_BYTES: usize = 1 << 20;
 pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan, multiprocessors: i64) -> Result<[u32; 3], Error> {
     let axes = match mapping {
         GridMapping::Direct => [plan.grid[0], plan.grid[1], plan.grid[2]],
-        GridMapping::Linear | GridMapping::Ordered { .. } => [plan.programs, 1, 1],
+        GridMapping::Linear | GridMapping::Ordered { split: None, .. } => [plan.programs, 1, 1],
+        GridMapping::Ordered { split: Some(blocks), .. } => [plan.programs.saturating_mul(i64::from(blocks)), 1, 1],
         GridMapping::Persistent { pairs: None } => [plan.programs.min(multiprocessors), 1, 1],
         GridMapping::Persistent { .. } => [plan.programs.min((multiprocessors & !1).max(2)), 1, 1],
     };
@@ -446,7 +447,7 @@ pub(crate) fn launch_grid(name: &str, mapping: GridMapping, plan: &Plan, multipr
     for (axis, (extent, most)) in axes.into_iter().zip(most).enumerate() {
         if extent > most {
             return Err(Error::Device(format!(
-                "the grid of kernel `{name}` has {extent} programs along axis {axis}, a GPU takes at most {most}"
+                "the grid of kernel `{name}` has {extent} thread blocks along axis {axis}, a GPU takes at most {most}"
             )));
         }
     }

@@ -34,12 +34,14 @@ type Change = fn(Kernel) -> Kernel;
 /// Tails, sizes that no tensor map takes, one program and many; with and without warpgroups.
 #[test]
 fn results_do_not_depend_on_the_order_of_programs() {
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 8] = [
         ("group", |k| k.schedule("group", &[2])),
         ("persistent", |k| k.schedule("persistent", &[1])),
         ("persistent, group", |k| k.schedule("persistent", &[1]).schedule("group", &[4])),
         ("pdl", |k| k.schedule("pdl", &[1]).schedule("persistent", &[1])),
         ("cluster along rows", |k| k.schedule("cluster", &[2, 1])),
+        ("split_k", |k| k.schedule("split_k", &[2])),
+        ("split_k, group", |k| k.schedule("split_k", &[3]).schedule("group", &[2])),
         ("persistent, cluster along columns", |k| k.schedule("persistent", &[1]).schedule("cluster", &[1, 2])),
     ];
     let cpu = Device::cpu().expect("the CPU");
@@ -47,7 +49,7 @@ fn results_do_not_depend_on_the_order_of_programs() {
         let expected = run(&product(), &cpu, sizes).expect("the CPU runs it");
         for (name, change) in changes {
             for on in ["emulator:eager", "emulator", "emulator:random=1", "emulator:random=2", "emulator:sm_80,random=3"] {
-                if (name.contains("cluster") || name == "pdl") && on.contains("sm_80") {
+                if ["cluster", "pdl", "split_k"].iter().any(|new| name.contains(new)) && on.contains("sm_80") {
                     continue;
                 }
                 let found = run(&change(product()), &device(on), sizes).unwrap_or_else(|e| panic!("{name} on {on}: {e}"));
@@ -66,8 +68,8 @@ fn what_cannot_be_had_is_refused() {
     assert!(error.contains("along axis 0") && error.contains("an even number"), "{error}");
     let error = run(&paired, &device("emulator:sm_80"), [128, 64, 32]).expect_err("no clusters there").to_string();
     assert!(error.contains("9.0"), "{error}");
-    let error = run(&product().schedule("pdl", &[1]), &device("emulator:sm_80"), [64, 64, 32])
-        .expect_err("no early launches there")
-        .to_string();
-    assert!(error.contains("9.0"), "{error}");
+    for (field, value) in [("pdl", 1), ("split_k", 2)] {
+        let error = run(&product().schedule(field, &[value]), &device("emulator:sm_80"), [64, 64, 32]).expect_err("not there");
+        assert!(error.to_string().contains("9.0"), "{field}: {error}");
+    }
 }

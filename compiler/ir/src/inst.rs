@@ -524,6 +524,12 @@ pub enum InstData {
         /// The tile.
         arg: Value,
     },
+    /// Element by element the sum over the thread blocks that share a program (`split_k`), in the order of their ranks. Every warp that holds tiles comes here, in
+    /// all of them. Result: as `arg`; any value in other blocks than the first.
+    ClusterSum {
+        /// A tile of 32- or 64-bit numbers.
+        arg: Value,
+    },
     /// As many barriers in shared memory (mbarriers), each in phase 0, that so many arrivals complete. Result: scalar i32, where they lie.
     BarrierNew {
         /// Number of barriers.

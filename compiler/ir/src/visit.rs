@@ -125,6 +125,7 @@ macro_rules! operands {
             | Flip { arg, .. }
             | ConvertLayout { arg }
             | Hold { arg }
+            | ClusterSum { arg }
             | TopK { arg, .. } => f(arg),
             Binary { a, b, .. } | Cmp { a, b, .. } | Join { a, b } => {
                 f(a);
@@ -310,6 +311,7 @@ impl InstData {
             InstData::DotStart { .. }
             | InstData::DotWait { .. }
             | InstData::Hold { .. }
+            | InstData::ClusterSum { .. }
             | InstData::BarrierNew { .. }
             | InstData::BarrierExpect { .. }
             | InstData::BarrierArrive { .. }

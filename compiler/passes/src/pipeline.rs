@@ -51,6 +51,7 @@ const ROLES: Pass = Pass::function("roles", gpu::roles::run);
 const OVERLAP: Pass = Pass::function("overlap", gpu::overlap::run);
 const STAGE: Pass = Pass::function("stage", gpu::stage::run);
 const PROPAGATE: Pass = Pass::function("propagate", gpu::propagate::run);
+const SPLIT_K: Pass = Pass::function("split-k", gpu::split_k::run);
 const PERSIST: Pass = Pass::function("persist", gpu::persist::run);
 const EPILOGUE: Pass = Pass::function("epilogue", gpu::epilogue::run);
 
@@ -60,12 +61,12 @@ const GPU: &[Pass] = &[SUB_TILES, DCE];
 
 /// What gives the tiles of a GPU's kernel their layouts, behind all that. Code generation runs them: again with less memory for rings where the first time took too much.
 ///
-/// - `persist` comes first, so that each role inherits the loop over programs;
+/// - `split-k` comes first, as what it leaves to one thread block is any program's; then `persist`, so that each role inherits the loop over programs;
 /// - `warpgroups`: products that warpgroups run decide what their operands' memory looks like;
 /// - `roles` takes the loads for those that the TMA engine can do; `stage` leaves the rest to the threads that multiply;
 /// - `overlap` rotates the consumers' loops in which each trip does two products in turn;
 /// - `propagate` makes every layout final; `epilogue` then sends the sums out by the TMA engine where that can be.
-pub const LAYOUTS: &[Pass] = &[PERSIST, WARPS, WARPGROUPS, ROLES, OVERLAP, STAGE, PROPAGATE, EPILOGUE];
+pub const LAYOUTS: &[Pass] = &[SPLIT_K, PERSIST, WARPS, WARPGROUPS, ROLES, OVERLAP, STAGE, PROPAGATE, EPILOGUE];
 
 /// The passes for a target, in order.
 pub fn passes(target: Target) -> Vec<Pass> {

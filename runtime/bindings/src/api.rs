@@ -162,7 +162,7 @@ impl Kernel<'_> {
             let number = Literal::usize_unsuffixed(number);
             let (ty, values) = match *field {
                 "cluster" => (quote!([u32; 3]), quote!(value)),
-                "warps" | "stages" | "group" | "max_regs" => (quote!(u32), quote!([value])),
+                "warps" | "stages" | "group" | "split_k" | "max_regs" => (quote!(u32), quote!([value])),
                 _ => (quote!(bool), quote!([u32::from(value)])),
             };
             quote! {

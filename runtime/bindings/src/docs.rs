@@ -111,6 +111,7 @@ pub fn schedule(field: &str) -> &'static str {
         "group" => "Schedule: programs of axis 0 that run together for each step of axis 1.",
         "persistent" => "Schedule: one thread block a multiprocessor loops over programs.",
         "cluster" => "Schedule: thread blocks of a cluster along the grid's axes.",
+        "split_k" => "Schedule: thread blocks of a cluster that share one program's sum of products.",
         "specialize" => "Schedule: warps that load apart from warps that compute.",
         "max_regs" => "Schedule: the most registers of a thread.",
         "cooperative" => "Schedule: all programs resident at once.",

@@ -337,7 +337,9 @@ impl Program<'_> {
                 self.log.prints.push(line);
                 return Ok(());
             }
-            BlockId | NumBlocks | ClusterRank => return Err(Fault::Unsupported("thread blocks of a GPU".into())),
+            BlockId | NumBlocks | ClusterRank | ClusterSum { .. } => {
+                return Err(Fault::Unsupported("thread blocks of a GPU".into()));
+            }
             GridSync => return Err(Fault::Unsupported("grid_sync".into())),
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {
                 return Err(Fault::Unsupported("rings, which only layout assignment makes".into()));

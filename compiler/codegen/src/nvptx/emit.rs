@@ -72,6 +72,8 @@ pub(super) struct Emitter<'a> {
     pub(super) slots_read: FxHashMap<Value, (Val, Val, u32)>,
     /// Barriers in the block of a cluster that has a lane's number, by their base here.
     pub(super) remote_barriers: FxHashMap<Val, Val>,
+    /// Barriers of the cluster that consumers come to.
+    pub(super) cluster_syncs: u32,
     /// What is being written runs on the consumers' warps alone, which are all warps but the last.
     pub(super) consumers: bool,
     /// Loops around the current place whose trips are programs of their own.
@@ -113,6 +115,7 @@ impl<'a> Emitter<'a> {
             descriptors: FxHashMap::default(),
             slots_read: FxHashMap::default(),
             remote_barriers: FxHashMap::default(),
+            cluster_syncs: 0,
             consumers: false,
             program_loops: 0,
             staging: None,
@@ -201,14 +204,17 @@ impl<'a> Emitter<'a> {
                 self.define(inst, vec![value]);
             }
             InstData::BlockId | InstData::NumBlocks => {
-                let name = if let InstData::BlockId = func.insts[inst] { "ctaid.x" } else { "nctaid.x" };
-                let blocks = self.special(name, i64::from(i32::MAX));
-                let clusters = u32::from(func.schedule.pairs().is_some());
-                let value = self.w.at_entry(|w| w.lshr(blocks, clusters));
+                let name = match (&func.insts[inst], func.schedule.cluster_blocks()) {
+                    (InstData::BlockId, 1) => "ctaid.x",
+                    (InstData::BlockId, _) => "clusterid.x",
+                    (_, 1) => "nctaid.x",
+                    _ => "nclusterid.x",
+                };
+                let value = self.special(name, i64::from(i32::MAX));
                 self.define(inst, vec![value]);
             }
             InstData::ClusterRank => {
-                let value = self.special("cluster.ctarank", 2);
+                let value = self.special("cluster.ctarank", i64::from(func.schedule.cluster_blocks()));
                 self.define(inst, vec![value]);
             }
             InstData::Unary { op, arg } => self.unary(inst, *op, *arg)?,
@@ -278,6 +284,7 @@ impl<'a> Emitter<'a> {
             }
             InstData::DotWait { arg, pending } => self.dot_wait(inst, *arg, *pending),
             InstData::Hold { arg } => self.hold(inst, *arg),
+            InstData::ClusterSum { arg } => self.cluster_sum(inst, *arg)?,
             InstData::BarrierNew { count, arrivals } => self.barrier_new(inst, *count, *arrivals),
             InstData::BarrierExpect { barrier, slot, bytes } => self.barrier_expect(*barrier, *slot, *bytes)?,
             InstData::BarrierArrive { barrier, slot, enable, cluster } => {
@@ -460,7 +467,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// A special register with values below `bound`, in the index type.
-    fn special(&mut self, name: &str, bound: i64) -> Val {
+    pub(super) fn special(&mut self, name: &str, bound: i64) -> Val {
         let index = self.index;
         self.w.at_entry(|w| {
             let attributes = format!("noundef range(i32 0, {bound})");

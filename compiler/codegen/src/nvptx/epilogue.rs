@@ -44,7 +44,15 @@ impl Emitter<'_> {
             // An earlier trip may have written the same elements.
             self.elected(|e| e.w.call_void("llvm.nvvm.cp.async.bulk.wait.group", &[Val::i32(0)]));
         }
+        let differ = self.boxes_differ();
+        if differ {
+            // A warp's boxes may lie where another warp's lay, of an earlier store.
+            self.elected(|e| e.w.call_void("llvm.nvvm.cp.async.bulk.wait.group.read", &[Val::i32(0)]));
+        }
         let base = self.staging_space(inst);
+        if differ {
+            self.barrier();
+        }
         self.order_before(inst);
         let bytes = elem.bytes();
         let round_bytes = boxes.staging.offsets() * bytes;
@@ -120,10 +128,8 @@ impl Emitter<'_> {
     /// The memory of all boxes: 128 bytes a row of each. Where the store comes behind all that consumers read from rings, it is the rings'.
     fn staging_space(&mut self, store: Inst) -> Val {
         let bytes = BOXES * ROWS * 128 * self.threads.warps;
-        if self.consumers && self.scratch.loops == 0 && self.scratch.in_rings() >= bytes && !self.reads_slots_behind(store) {
-            // Other warps' products may still read.
-            self.barrier();
-            return self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(0), 1));
+        if let Some(base) = self.free_rings(store, bytes) {
+            return base;
         }
         if let Some(base) = self.staging {
             return base;
@@ -133,14 +139,17 @@ impl Emitter<'_> {
         base
     }
 
-    /// Whether a slot is read behind an instruction.
-    fn reads_slots_behind(&self, store: Inst) -> bool {
-        let (mut behind, mut reads) = (false, false);
+    /// Stores of this kernel have boxes of different sizes.
+    fn boxes_differ(&self) -> bool {
+        let (mut first, mut differ) = (None, false);
         self.func.walk(|_, inst| {
-            behind |= inst == store;
-            reads |= behind && matches!(self.func.insts[inst], InstData::RingRead { .. } | InstData::RingNew { .. });
+            if let InstData::TmaStore { place, value } = &self.func.insts[inst] {
+                let ty = self.func.ty(*value);
+                let bytes = store_boxes(self.func, place, ty).map(|boxes| boxes.staging.offsets() * ty.elem().bytes());
+                differ |= *first.get_or_insert(bytes) != bytes;
+            }
         });
-        reads
+        differ
     }
 
     /// Whether no dimension of a view is 0.

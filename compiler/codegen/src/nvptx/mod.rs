@@ -8,6 +8,7 @@ mod address;
 mod arith;
 mod atomics;
 mod cast;
+mod cluster_sum;
 mod combine;
 mod control;
 mod convert;
@@ -204,8 +205,9 @@ impl emit::Emitter<'_> {
         if let Some(blocks) = self.blocks() {
             attributes.push_str(&format!(" \"nvvm.minctasm\"=\"{blocks}\""));
         }
-        if self.func.schedule.pairs().is_some() {
-            attributes.push_str(" \"nvvm.cluster_dim\"=\"2,1,1\"");
+        let blocks = self.func.schedule.cluster_blocks();
+        if blocks > 1 {
+            attributes.push_str(&format!(" \"nvvm.cluster_dim\"=\"{blocks},1,1\""));
         }
         if let Some(registers) = self.func.schedule.max_regs {
             attributes.push_str(&format!(" \"nvvm.maxnreg\"=\"{registers}\""));

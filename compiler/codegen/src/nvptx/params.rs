@@ -73,9 +73,11 @@ impl Params {
     pub(super) fn of(func: &Function, uses: Uses) -> Params {
         let grid = match uses {
             Uses { persistent: true, .. } => GridMapping::Persistent { pairs: func.schedule.pairs() },
-            Uses { ordered: true, .. } => {
-                GridMapping::Ordered { group: func.schedule.grouped(func.grid_rank), pairs: func.schedule.pairs() }
-            }
+            Uses { ordered: true, .. } => GridMapping::Ordered {
+                group: func.schedule.grouped(func.grid_rank),
+                pairs: func.schedule.pairs(),
+                split: func.schedule.split(),
+            },
             _ if func.grid_rank <= 3 => GridMapping::Direct,
             _ => GridMapping::Linear,
         };

@@ -184,6 +184,8 @@ impl Emitter<'_> {
     /// The branch on `is_producer`: one lane of the last warp takes `then`, the other warps `otherwise`.
     pub(super) fn split_roles(&mut self, last_warp: Val, then: Block, otherwise: Block) -> Result<()> {
         let [warp, lane, others, end] = [(); 4].map(|()| self.w.new_label());
+        // Behind the copies: warps that hold no tiles come to the barriers of the cluster that the consumers have.
+        let started = if self.func.schedule.split().is_some() { self.w.new_label() } else { end };
         self.w.branch(last_warp, warp, others);
         self.w.start(warp);
         if let Some(registers) = self.registers {
@@ -192,16 +194,16 @@ impl Emitter<'_> {
             // The other warps of its warpgroup are there for their registers.
             let first = self.w.icmp("ult", self.threads.tid, Val::i32(32 * (self.threads.warps + 1)));
             let alone = self.w.new_label();
-            self.w.branch(first, alone, end);
+            self.w.branch(first, alone, started);
             self.w.start(alone);
         }
         let elected = self.w.asm(&[Ty::I1], Asm::Warp, "elect.sync _|$0, -1;", "=b", &[])[0];
-        self.w.branch(elected, lane, end);
+        self.w.branch(elected, lane, started);
         self.w.start(lane);
         let order = self.order.clone();
         self.block(then)?;
         self.order = order;
-        self.w.jump(end);
+        self.w.jump(started);
         self.w.start(others);
         if let Some(registers) = self.registers {
             let more = format!("setmaxnreg.inc.sync.aligned.u32 {};", registers.consumer);
@@ -210,6 +212,14 @@ impl Emitter<'_> {
         self.consumers = true;
         self.block(otherwise)?;
         self.w.jump(end);
+        if started != end {
+            self.w.start(started);
+            self.w.call_void("llvm.nvvm.bar.warp.sync", &[Val::int(Ty::I32, -1)]);
+            for _ in 0..self.cluster_syncs {
+                self.cluster_barrier();
+            }
+            self.w.jump(end);
+        }
         self.w.start(end);
         if self.in_cluster() {
             // The other block may still arrive at barriers here.
@@ -218,13 +228,13 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Thread blocks run in clusters of two.
+    /// Thread blocks run in clusters of two, each with a program of its own.
     fn in_cluster(&self) -> bool {
         self.func.schedule.pairs().is_some()
     }
 
-    /// Waits for every thread of both blocks of the cluster.
-    fn cluster_barrier(&mut self) {
+    /// Waits for every thread of all blocks of the cluster.
+    pub(super) fn cluster_barrier(&mut self) {
         self.w.call_void("llvm.nvvm.barrier.cluster.arrive", &[]);
         self.w.call_void("llvm.nvvm.barrier.cluster.wait", &[]);
     }

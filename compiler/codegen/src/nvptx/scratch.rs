@@ -91,7 +91,7 @@ impl Scratch {
     }
 
     /// Every thread has passed a barrier: what exchanges of earlier instructions read, the next trip may write.
-    fn passed(&mut self) {
+    pub(super) fn passed(&mut self) {
         let (now, branches) = (self.instruction, &self.branches);
         if let Some(open) = self.open.last_mut() {
             open.retain(|exchange| exchange.instruction == now || !exchange.branches.starts_with(branches));
@@ -128,7 +128,7 @@ impl Scratch {
     }
 
     /// Bytes of the rings in use.
-    pub(super) fn in_rings(&self) -> u32 {
+    fn in_rings(&self) -> u32 {
         self.rings.iter().map(|(_, bytes)| bytes).sum()
     }
 
@@ -152,6 +152,48 @@ impl Emitter<'_> {
             // The arena starts where the small pieces end, which is known only at the end.
             self.w.offset(Val::arena(), Val::i32(live), 1)
         }
+    }
+
+    /// So many bytes of the rings' memory, once no product reads it any more. None where there are fewer, or slots are used behind `inst`.
+    pub(super) fn free_rings(&mut self, inst: Inst, bytes: u32) -> Option<Val> {
+        let free = self.scratch.in_rings() >= bytes && self.rings_are_done(inst);
+        free.then(|| {
+            self.barrier();
+            self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(0), 1))
+        })
+    }
+
+    /// Memory for an exchange of `bytes` that is over with `inst`: the rings' and what lies behind it, where those are done.
+    pub(super) fn scratch_in_rings(&mut self, inst: Inst, bytes: u32) -> Val {
+        if !self.rings_are_done(inst) {
+            return self.scratch(bytes);
+        }
+        self.scratch.use_arena();
+        self.barrier();
+        self.scratch.arena = self.scratch.arena.max(bytes.next_multiple_of(16));
+        self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(0), 1))
+    }
+
+    /// This place is behind all that consumers do with slots of rings.
+    fn rings_are_done(&self, inst: Inst) -> bool {
+        self.consumers && self.scratch.loops == 0 && !self.uses_slots_behind(inst)
+    }
+
+    /// Whether a slot is waited for, read or freed behind an instruction.
+    fn uses_slots_behind(&self, of: Inst) -> bool {
+        let (mut behind, mut uses) = (false, false);
+        self.func.walk(|_, inst| {
+            let slots = matches!(
+                self.func.insts[inst],
+                InstData::RingRead { .. }
+                    | InstData::RingNew { .. }
+                    | InstData::BarrierWait { .. }
+                    | InstData::BarrierArrive { .. }
+            );
+            uses |= behind && slots;
+            behind |= inst == of;
+        });
+        uses
     }
 
     /// Memory of a ring that is in use up to instruction `last`; threads may write it at once.

@@ -113,7 +113,8 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
         .collect();
     let grid = match artifact.grid {
         GridMapping::Direct => [grid[0], grid[1], 1],
-        GridMapping::Linear | GridMapping::Ordered { .. } => [grid[0] * grid[1], 1, 1],
+        GridMapping::Linear => [grid[0] * grid[1], 1, 1],
+        GridMapping::Ordered { split, .. } => [grid[0] * grid[1] * split.unwrap_or(1), 1, 1],
         // Two multiprocessors, so that each has several programs.
         GridMapping::Persistent { .. } => [(grid[0] * grid[1]).min(2), 1, 1],
     };

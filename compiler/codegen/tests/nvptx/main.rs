@@ -10,6 +10,7 @@ mod persistent;
 mod pins;
 mod products;
 mod refusals;
+mod split_k;
 mod support;
 mod warpgroups;
 mod whole_language;

@@ -54,7 +54,7 @@ fn grouped_order() {
          store v0[v1, v2], v4\n\
          yield\n}\n";
     let artifact = ptx(text, "sm_80");
-    assert_eq!(artifact.grid, GridMapping::Ordered { group: Some(3), pairs: None });
+    assert_eq!(artifact.grid, GridMapping::Ordered { group: Some(3), pairs: None, split: None });
     let inputs = [tensor("i32", &[5, 4], 1)];
     let (gpu, _) = on_emulator_as(text, "sm_80", [5, 4], &inputs, Schedule::Eager);
     let ran = values(&gpu[0], "i32");

@@ -125,6 +125,8 @@ pub enum GridMapping {
         group: Option<u32>,
         /// Two programs side by side along this axis are a cluster, which takes one place in the order. The extent is a multiple of 2.
         pairs: Option<u8>,
+        /// So many thread blocks, a cluster, run each program together.
+        split: Option<u32>,
     },
     /// One-dimensional launch of as many thread blocks as there are multiprocessors, or programs if those are fewer; each runs several programs. Extents come in
     /// hidden parameters.
@@ -138,14 +140,17 @@ impl GridMapping {
     /// The linear number, axis 0 fastest, of the program that thread block `block` runs in a grid of these extents; None where it runs several.
     pub fn program(self, block: [u32; 3], grid: &[i64; 5]) -> Option<i64> {
         let [x, y, z] = block.map(i64::from);
-        let (group, pairs) = match self {
+        let (group, pairs, place) = match self {
             GridMapping::Direct => return Some(x + grid[0] * (y + grid[1] * z)),
             GridMapping::Linear => return Some(x),
             GridMapping::Persistent { .. } => return None,
-            GridMapping::Ordered { group, pairs } => (group.map(i64::from), pairs.map(usize::from)),
+            GridMapping::Ordered { group, pairs, split } => {
+                let place = x / split.map_or(1, i64::from);
+                (group.map(i64::from), pairs.map(usize::from), place)
+            }
         };
         // Places in the order: those of pairs are halved along their axis.
-        let (mut extents, mut group, mut number) = (*grid, group, x);
+        let (mut extents, mut group, mut number) = (*grid, group, place);
         if let Some(axis) = pairs {
             extents[axis] /= 2;
             number /= 2;

@@ -17,6 +17,8 @@ pub struct Schedule {
     pub persistent: bool,
     /// CTAs of a cluster along the grid's axes.
     pub cluster: Option<[u32; 3]>,
+    /// Thread blocks that share one program: each sums a part of its loop over products.
+    pub split_k: Option<u32>,
     /// Producer and consumer warps.
     pub specialize: bool,
     /// Register limit a thread.
@@ -37,6 +39,16 @@ impl Schedule {
         }
     }
 
+    /// How many thread blocks of a cluster share one program; None where each block has its own.
+    pub fn split(&self) -> Option<u32> {
+        self.split_k.filter(|&n| n > 1)
+    }
+
+    /// Thread blocks of a cluster.
+    pub fn cluster_blocks(&self) -> u32 {
+        self.split().unwrap_or(if self.pairs().is_some() { 2 } else { 1 })
+    }
+
     /// How many programs along axis 0 run together, in a grid of that rank; None where axis 0 just comes first.
     pub fn grouped(&self, grid_rank: u8) -> Option<u32> {
         self.group.filter(|&n| n > 1 && grid_rank > 1)
@@ -44,7 +56,7 @@ impl Schedule {
 
     /// Names of the fields, as in `#[schedule(..)]`.
     pub const FIELDS: &'static [&'static str] =
-        &["warps", "stages", "group", "persistent", "cluster", "specialize", "max_regs", "cooperative", "pdl"];
+        &["warps", "stages", "group", "persistent", "cluster", "split_k", "specialize", "max_regs", "cooperative", "pdl"];
 
     /// Sets a field from numbers (bools are 0 or 1).
     ///
@@ -67,6 +79,7 @@ impl Schedule {
             "stages" => self.stages = number(1..=16, "a number from 1 to 16")?,
             "group" => self.group = number(1..=65536, "a number from 1 to 65536")?,
             "max_regs" => self.max_regs = number(16..=255, "a number from 16 to 255")?,
+            "split_k" => self.split_k = number(1..=8, "a number from 1 to 8")?,
             "persistent" => self.persistent = flag()?,
             "specialize" => self.specialize = flag()?,
             "cooperative" => self.cooperative = flag()?,

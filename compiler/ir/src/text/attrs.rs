@@ -114,7 +114,9 @@ impl fmt::Display for ScheduleText<'_> {
             return Ok(());
         }
         let mut parts = Vec::new();
-        for (label, value) in [("warps", s.warps), ("stages", s.stages), ("group", s.group), ("max_regs", s.max_regs)] {
+        let numbers =
+            [("warps", s.warps), ("stages", s.stages), ("group", s.group), ("split_k", s.split_k), ("max_regs", s.max_regs)];
+        for (label, value) in numbers {
             parts.extend(value.map(|v| format!("{label} {v}")));
         }
         parts.extend(s.cluster.map(|[x, y, z]| format!("cluster [{x}, {y}, {z}]")));

@@ -368,6 +368,7 @@ impl<'a> Parser<'a> {
                 "warps" => p.func.schedule.warps = Some(p.number()?),
                 "stages" => p.func.schedule.stages = Some(p.number()?),
                 "group" => p.func.schedule.group = Some(p.number()?),
+                "split_k" => p.func.schedule.split_k = Some(p.number()?),
                 "max_regs" => p.func.schedule.max_regs = Some(p.number()?),
                 "cluster" => {
                     let list: SmallVec<[u32; 3]> = p.bracketed(Self::number)?;

@@ -250,6 +250,7 @@ impl Parser<'_> {
                 InstData::RingRead { ring, slot }
             }
             "dot_wait" => InstData::DotWait { pending: self.number()?, arg: self.optional("of")? },
+            "cluster_sum" => InstData::ClusterSum { arg: self.value()? },
             "hold" => InstData::Hold { arg: self.value()? },
             "barrier_new" => {
                 let count = self.number()?;

@@ -236,6 +236,7 @@ impl Printer<'_> {
                 self.put(format_args!("dot_wait {pending}"));
                 self.optional(" of ", *arg);
             }
+            ClusterSum { arg } => self.op("cluster_sum", &[*arg]),
             Hold { arg } => self.op("hold", &[*arg]),
             BarrierNew { count, arrivals } => self.put(format_args!("barrier_new {count} arrivals {arrivals}")),
             BarrierExpect { barrier, slot, bytes } => {

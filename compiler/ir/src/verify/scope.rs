@@ -134,6 +134,7 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::DotStart { .. }
                 | InstData::DotWait { .. }
                 | InstData::Hold { .. }
+                | InstData::ClusterSum { .. }
                 | InstData::BarrierNew { .. }
                 | InstData::BarrierExpect { .. }
                 | InstData::BarrierArrive { .. }

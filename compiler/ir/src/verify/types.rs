@@ -182,6 +182,12 @@ impl Rule<'_, '_> {
                 }
             }
             Hold { arg } => self.same(self.ty(*arg), self.results[0]),
+            ClusterSum { arg } => {
+                let ty = self.ty(*arg);
+                self.same(ty, self.results[0]);
+                let fits = |s: ScalarType| matches!(s.bytes(), 4 | 8) && (s.is_float() || s.is_int());
+                self.elem(ty, "numbers of 32 or 64 bits", fits);
+            }
             DotScaled { a, a_scale, a_format, b, b_scale, b_format, acc } => {
                 self.dot_scaled([*a, *a_scale, *b, *b_scale], [*a_format, *b_format], *acc);
             }

@@ -1,6 +1,6 @@
 //! Passes that run only for the GPU.
 //!
-//! [`sub_tiles`] makes loops of tiles that are larger than registers. The passes of `pipeline::LAYOUTS` then give every tile a layout: [`persist`], [`warps`], [`warpgroups`],
+//! [`sub_tiles`] makes loops of tiles that are larger than registers. The passes of `pipeline::LAYOUTS` then give every tile a layout: [`split_k`], [`persist`], [`warps`], [`warpgroups`],
 //! [`roles`], [`stage`] and [`propagate`], which asks `tensor_cores` for the fragments of products and `coalesce` for blocked layouts of memory operations; everything
 //! else takes the layout of what it works on, and what does not fit gets a `ConvertLayout`. Of what is laid out, [`epilogue`]
 //! takes stores that the TMA engine can do.
@@ -15,6 +15,7 @@ pub(crate) mod persist;
 pub(crate) mod propagate;
 pub(crate) mod roles;
 mod rules;
+pub(crate) mod split_k;
 pub(crate) mod stage;
 pub(crate) mod sub_tiles;
 mod tensor_cores;

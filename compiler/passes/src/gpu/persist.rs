@@ -57,7 +57,7 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     };
     // Prints say which program they are of by its thread block.
     let group = func.schedule.grouped(func.grid_rank).filter(|_| !prints);
-    if !persistent && group.is_none() && pairs.is_none() {
+    if !persistent && group.is_none() && pairs.is_none() && func.schedule.split().is_none() {
         return Ok(());
     }
     let mut order = Order { group, pairs: None, extents: Vec::new() };

@@ -46,6 +46,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::PtrAdd { .. }
         | InstData::DotWait { arg: Some(_), .. }
         | InstData::Hold { .. }
+        | InstData::ClusterSum { .. }
         | InstData::InlineAsm { .. } => Kind::Elementwise,
         InstData::Load { .. }
         | InstData::Store { .. }

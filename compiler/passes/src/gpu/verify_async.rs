@@ -89,11 +89,14 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
             handed_on.extend(func.yielded(body).iter().copied().zip(params.copied()));
         }
     });
-    for size in SIZES {
+    // Blocks that share a program do different trips.
+    let ranks = func.schedule.split().map_or(1, i64::from);
+    for (size, rank) in SIZES.into_iter().flat_map(|size| (0..ranks).map(move |rank| (size, rank))) {
         let role = |producer: bool| -> Result<Vec<Op>, String> {
             let mut trace = Trace {
                 func,
                 size,
+                rank,
                 producer,
                 numbers: FxHashMap::default(),
                 tiles: FxHashMap::default(),
@@ -128,6 +131,8 @@ struct Tile {
 struct Trace<'f> {
     func: &'f Function,
     size: i64,
+    /// Rank of the thread block in its cluster.
+    rank: i64,
     producer: bool,
     numbers: FxHashMap<Value, i64>,
     tiles: FxHashMap<Value, Tile>,
@@ -296,8 +301,7 @@ impl Trace<'_> {
             InstData::Cmp { op, a, b } => i64::from(compare(op, self.number(a), self.number(b))),
             InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
             InstData::Cast { arg } => self.number(arg),
-            // Both blocks of a cluster do the same.
-            InstData::ClusterRank => 0,
+            InstData::ClusterRank => self.rank,
             InstData::ProgramId { .. } | InstData::BlockId => self.size % 3,
             InstData::NumPrograms { .. } | InstData::NumSms | InstData::NumBlocks => 3,
             _ => self.size,

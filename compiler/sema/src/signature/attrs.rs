@@ -12,12 +12,13 @@ use super::host::{Host, HostType};
 use crate::names::closest;
 
 /// Fields of a schedule and whether they are flags; the same as `Schedule::FIELDS`, in its order.
-pub(super) const FIELDS: [(&str, bool); 9] = [
+pub(super) const FIELDS: [(&str, bool); 10] = [
     ("warps", false),
     ("stages", false),
     ("group", false),
     ("persistent", true),
     ("cluster", false),
+    ("split_k", false),
     ("specialize", true),
     ("max_regs", false),
     ("cooperative", true),

@@ -14,7 +14,7 @@ one that the kernel only writes may be named by `--out` alone when its dimension
     LAUNCH_UNKNOWN_NAME = "K1001", "a launch names something the kernel does not have", r#"
 An argument, constant, type, function or schedule field of a launch has a name that the kernel does not declare. The message lists those it has.
 
-Schedule fields are `warps`, `stages`, `group`, `persistent`, `cluster`, `specialize`, `max_regs`, `cooperative` and `pdl`.
+Schedule fields are `warps`, `stages`, `group`, `persistent`, `cluster`, `split_k`, `specialize`, `max_regs`, `cooperative` and `pdl`.
 "#;
     LAUNCH_DIMENSIONS = "K1002", "the dimensions of the arguments disagree", r#"
 Dimension names unify across the parameters of a kernel. In
@@ -69,7 +69,7 @@ An extent, the reach of a tensor in memory, or the number of programs is negativ
 Numbers adapt to the type of their parameter: floats are rounded to nearest, integers have to be in range. A float is not taken for an integer, nor a number for a bool.
 "#;
     LAUNCH_SCHEDULE = "K1012", "a schedule field has a value it cannot have", r#"
-`warps` is a power of two up to 32, `stages` 1 to 16, `group` at least 1, `max_regs` 16 to 255, `cluster` one to three numbers whose product is at most 16; the others are
+`warps` is a power of two up to 32, `stages` 1 to 16, `group` at least 1, `split_k` 1 to 8, `max_regs` 16 to 255, `cluster` one to three numbers whose product is at most 16; the others are
 true or false.
 "#;
     LAUNCH_READ_ONLY = "K1013", "the kernel writes a tensor that was given read-only", r#"
