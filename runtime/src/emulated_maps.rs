@@ -10,7 +10,7 @@ use crate::error::Error;
 pub(crate) fn tensor_map(map: &TensorMap, params: &[PtxParam], slots: &[u64], zeros: Option<u64>) -> Result<Vec<u8>, Error> {
     let missing = || Error::Internal("a tensor map over what is no parameter".to_owned());
     let shape = map.of_launch(params, slots).ok_or_else(missing)?;
-    let address = if shape.address == 0 { zeros.ok_or_else(missing)? } else { shape.address };
+    let address = shape.address.or(zeros).ok_or_else(missing)?;
     let element = match (map.elem, map.elem.bytes()) {
         (ScalarType::F16, _) => ElementType::F16,
         (ScalarType::BF16, _) => ElementType::Bf16,

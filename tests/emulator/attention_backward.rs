@@ -5,13 +5,14 @@ use kiln::{Kernel, Tensor, f16};
 use super::attention::{example, made};
 use super::device;
 
-/// A launch: heads, heads of k and v, queries, keys, head size.
+/// A launch: heads, heads of k and v, queries, keys, head size, masks.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     heads: [i64; 2],
     rows: [i64; 2],
     size: i64,
     causal: bool,
+    window: Option<i32>,
 }
 
 /// What the kernels are given besides q, k, v and dout, and what they are to give, each with the sum of what is added up for it.
@@ -48,9 +49,12 @@ impl Case {
         for row in 0..rows {
             let (h, l) = (row as i64 / queries, row as i64 % queries);
             let first = (h / (heads / shared) * keys) as usize;
-            let seen = if self.causal { (l + 1 + keys - queries).max(0) } else { keys } as usize;
+            let position = l + keys - queries;
+            let end = if self.causal { (position + 1).max(0) } else { keys } as usize;
+            let begin = self.window.map_or(0, |window| (position + 1 - i64::from(window)).clamp(0, end as i64)) as usize;
             let (query, grad) = (&q[row * size..][..size], &g[row * size..][..size]);
-            let at = |s: usize| (first + s) * size;
+            let at = |s: usize| (first + begin + s) * size;
+            let seen = end - begin;
             let scores: Vec<f64> = (0..seen).map(|s| dot(&k[at(s)..][..size], query) * scale).collect();
             let top = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
             let lse = top + scores.iter().map(|s| (s - top).exp()).sum::<f64>().ln();
@@ -93,9 +97,11 @@ impl Case {
         let name = format!("{self:?} {tiles:?} {on}");
         let of_queries = kernel("attention_dq", tiles[0]);
         let launch = of_queries.on(&device).arg(q).arg(k).arg(v).arg(g).arg(&lse).arg(&delta).arg(&mut dq).arg(SCALE);
+        let launch = if let Some(window) = self.window { launch.arg(window) } else { launch };
         launch.run().unwrap_or_else(|e| panic!("{name}: {e}"));
         let of_keys = kernel("attention_dkdv", tiles[1]);
         let launch = of_keys.on(&device).arg(q).arg(k).arg(v).arg(g).arg(&lse).arg(&delta).arg(&mut dk).arg(&mut dv).arg(SCALE);
+        let launch = if let Some(window) = self.window { launch.arg(window) } else { launch };
         launch.run().unwrap_or_else(|e| panic!("{name}: {e}"));
         for (what, found, expected) in [("dq", dq, &reference.dq), ("dk", dk, &reference.dk), ("dv", dv, &reference.dv)] {
             assert_eq!(found.to_vec().expect("values").len(), expected.len());
@@ -115,12 +121,16 @@ fn backward(name: &str) -> Kernel {
 #[test]
 fn gradients_of_attention() {
     let cases = [
-        Case { heads: [1, 1], rows: [128, 192], size: 64, causal: false },
-        Case { heads: [2, 1], rows: [100, 150], size: 64, causal: true },
-        Case { heads: [1, 1], rows: [70, 70], size: 128, causal: true },
-        Case { heads: [2, 2], rows: [65, 33], size: 80, causal: false },
+        Case { heads: [1, 1], rows: [128, 192], size: 64, causal: false, window: None },
+        Case { heads: [2, 1], rows: [100, 150], size: 64, causal: true, window: None },
+        Case { heads: [1, 1], rows: [70, 70], size: 128, causal: true, window: None },
+        Case { heads: [2, 2], rows: [65, 33], size: 80, causal: false, window: None },
+        Case { heads: [2, 1], rows: [190, 260], size: 64, causal: true, window: Some(40) },
+        Case { heads: [1, 1], rows: [200, 130], size: 96, causal: false, window: Some(65) },
+        // The first queries see no key.
+        Case { heads: [1, 1], rows: [90, 40], size: 64, causal: true, window: Some(16) },
     ];
-    let schedules = ["eager", "lazy", "random=1", "lazy-random=2", "random=3"];
+    let schedules = ["eager", "lazy", "random=1", "lazy-random=2", "random=3", "lazy-random=4", "eager", "lazy"];
     for (number, case) in cases.iter().enumerate() {
         case.check([[64, 64]; 2], 4, &format!("emulator:sm_90a,{}", schedules[number]));
         let tiles = if case.size == 128 { [[128, 64], [64, 128]] } else { [[128, 64], [32, 128]] };
@@ -133,7 +143,7 @@ fn gradients_of_attention() {
 /// `delta`, and `lse` of the forward kernel, are what the backward kernels take.
 #[test]
 fn forward_gives_what_backward_takes() {
-    let case = Case { heads: [2, 1], rows: [70, 130], size: 64, causal: true };
+    let case = Case { heads: [2, 1], rows: [70, 130], size: 64, causal: true, window: None };
     let tensors = case.tensors();
     let reference = case.reference(&tensors);
     let [q, k, v, g] = &tensors;

@@ -2,6 +2,7 @@
 
 mod attention;
 mod attention_backward;
+mod attention_packed;
 mod fused_products;
 mod schedules;
 mod wide;

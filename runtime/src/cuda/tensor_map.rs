@@ -51,7 +51,10 @@ impl MapParam {
 
     #[cold]
     fn encode(&self, gpu: &'static Gpu, shape: &MapShape) -> Result<Encoded, Error> {
-        let address = if shape.address == 0 { gpu.zeros()? } else { shape.address };
+        let address = match shape.address {
+            Some(address) => address,
+            None => gpu.zeros()?,
+        };
         let tile: [u32; 5] = std::array::from_fn(|i| u32::from(self.map.tile().get(i).copied().unwrap_or(1)));
         let swizzle = match self.map.swizzle {
             Swizzle::None => 0,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use cranelift_entity::SecondaryMap;
 use kiln_ir::{Block, Const, Elem, Function, Inst, InstData, Module, ScalarType, Shape, Type, TypeData, Value};
 use kiln_passes::gpu::{Facts, MmaDot};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::error::{Result, internal};
@@ -170,10 +170,19 @@ impl<'a> Emitter<'a> {
     }
 
     pub(super) fn block(&mut self, block: Block) -> Result<()> {
+        let mut passed: FxHashSet<&InstData> = FxHashSet::default();
         for &inst in &self.func.blocks[block].insts {
             self.w.location = self.lines.location(self.module, self.func.locs[inst]);
             self.scratch.next_instruction();
-            self.inst(inst)?;
+            let data = &self.func.insts[inst];
+            if let InstData::BarrierArrive { slot: freed, .. } = data {
+                passed.retain(|wait| !matches!(wait, InstData::BarrierWait { slot, .. } if slot == freed));
+            }
+            if matches!(data, InstData::BarrierWait { .. }) && !passed.insert(data) {
+                self.barrier_passed();
+            } else {
+                self.inst(inst)?;
+            }
             self.end_rings(inst);
         }
         Ok(())

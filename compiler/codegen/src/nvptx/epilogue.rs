@@ -6,7 +6,7 @@
 
 use kiln_ir::artifact::PtxParam;
 use kiln_ir::layout::Hw;
-use kiln_ir::{Inst, InstData, Place, SliceIndex, Value};
+use kiln_ir::{Inst, Place, Value};
 use kiln_passes::gpu::{ROWS, StoreBoxes, store_boxes};
 use smallvec::smallvec;
 
@@ -67,14 +67,7 @@ impl Emitter<'_> {
         }
         let own = self.own_box(round_bytes);
         let warp_at: Vec<Val> = (0..2).map(|dim| self.warp_coord(&spread, dim)).collect();
-        let starts: Vec<Val> = (boxes.map.dims.iter())
-            .map(|&(_, dim)| {
-                let start = match access.index[usize::from(dim)] {
-                    SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
-                };
-                self.coordinate(start)
-            })
-            .collect();
+        let starts = self.box_starts(access, &boxes.map);
         let starts: Vec<Val> = (starts.into_iter().enumerate())
             .map(|(number, start)| if number < 2 { self.w.add_nsw(start, warp_at[1 - number]) } else { start })
             .collect();

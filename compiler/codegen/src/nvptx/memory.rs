@@ -149,19 +149,7 @@ impl Emitter<'_> {
                     offset = self.w.add_nsw(offset, term);
                 }
                 ViewIndex::Range { lo, hi } => {
-                    let (lo, hi) = (self.scalar(lo), self.scalar(hi));
-                    let (lo, hi) = (self.w.resize_signed(lo, ty), self.w.resize_signed(hi, ty));
-                    let clamp = |w: &mut super::text::Writer, v: Val| {
-                        let below = w.icmp("slt", v, zero);
-                        let v = w.select(below, zero, v);
-                        let above = w.icmp("sgt", v, from.dims[d]);
-                        w.select(above, from.dims[d], v)
-                    };
-                    let lo = clamp(&mut self.w, lo);
-                    let hi = clamp(&mut self.w, hi);
-                    let length = self.w.sub(hi, lo);
-                    let empty = self.w.icmp("slt", length, zero);
-                    let length = self.w.select(empty, zero, length);
+                    let (lo, length) = self.part(lo, hi, from.dims[d]);
                     let term = self.w.mul_nsw(lo, from.strides[d]);
                     offset = self.w.add_nsw(offset, term);
                     result.dims.push(length);
@@ -179,6 +167,23 @@ impl Emitter<'_> {
         }
         result.base = self.w.offset(from.base, offset, bytes);
         result
+    }
+
+    /// Where the part `lo..hi` of a dimension begins, and how long it is.
+    pub(super) fn part(&mut self, lo: Value, hi: Value, extent: Val) -> (Val, Val) {
+        let ty = self.index;
+        let zero = Val::int(ty, 0);
+        let [lo, hi] = [lo, hi].map(|v| {
+            let v = self.scalar(v);
+            let v = self.w.resize_signed(v, ty);
+            let below = self.w.icmp("slt", v, zero);
+            let v = self.w.select(below, zero, v);
+            let above = self.w.icmp("sgt", v, extent);
+            self.w.select(above, extent, v)
+        });
+        let length = self.w.sub(hi, lo);
+        let empty = self.w.icmp("slt", length, zero);
+        (lo, self.w.select(empty, zero, length))
     }
 
     /// The hints of an access that has none.

@@ -4,8 +4,8 @@
 //! there on consumers have a barrier of their own. Waiting is a loop of LLVM's, so that the compiler sees its branch.
 
 use kiln_ir::artifact::{PtxParam, TensorMap};
-use kiln_ir::{Block, Inst, InstData, Place, SliceIndex, Value};
-use kiln_passes::gpu::{TensorBoxes, shared_boxes, tensor_boxes};
+use kiln_ir::{Block, Inst, InstData, Place, SliceIndex, Value, ViewAccess};
+use kiln_passes::gpu::{BoxStart, TensorBoxes, shared_boxes, tensor_boxes};
 
 use super::emit::{Emitter, Slot};
 use super::error::{Result, internal};
@@ -92,6 +92,12 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// A wait for what has been waited for before keeps what is computed before it from what is waited for behind it. ptxas moves nothing over a fence, which is one
+    /// instruction and has nothing to wait for.
+    pub(super) fn barrier_passed(&mut self) {
+        self.w.asm(&[], Asm::Memory, "membar.cta;", "", &[]);
+    }
+
     pub(super) fn tma_fill(
         &mut self,
         place: &Place,
@@ -119,6 +125,7 @@ impl Emitter<'_> {
             _ => ([Val::i32(0); 2], Val::i32(0)),
         };
         let Place::View(access) = place else { return Err(no_box()) };
+        let starts = self.box_starts(access, &boxes);
         let map = tensor_map(&boxes, ty.elem().scalar().ok_or_else(no_box)?);
         let map = self.params.value(PtxParam::TensorMap(map));
         let barrier = self.barrier_of(barrier, slot)?;
@@ -129,11 +136,7 @@ impl Emitter<'_> {
             let to = self.w.cast("ptrtoint", to, Ty::I32);
             let to = self.w.cast("inttoptr", to, Ty::Cluster);
             let mut args = vec![to, barrier, map];
-            for (number, &(_, dim)) in boxes.dims.iter().enumerate() {
-                let start = match access.index[usize::from(dim)] {
-                    SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
-                };
-                let start = self.coordinate(start);
+            for (number, &start) in starts.iter().enumerate() {
                 let (in_tile, of_block) = match number {
                     0 => (at[boxes.fast], further[boxes.fast]),
                     1 => (at[1 - boxes.fast], further[1 - boxes.fast]),
@@ -156,9 +159,37 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// Where the first box of an access starts, along each dimension of its map.
+    pub(super) fn box_starts(&mut self, access: &ViewAccess, boxes: &TensorBoxes) -> Vec<Val> {
+        // What is in front of a part in its own dimension of the map, and where the part ends.
+        let part = boxes.part.map(|part| {
+            let tensor = self.func.param_values()[boxes.param as usize];
+            let extent = self.view_regs(tensor).dims[usize::from(boxes.dims[part.dim].0)];
+            let (lo, length) = self.part(part.lo, part.hi, extent);
+            (part.dim, self.w.sub(extent, length), self.w.add(lo, length))
+        });
+        let mut starts = Vec::with_capacity(boxes.dims.len());
+        for (number, &(_, start)) in boxes.dims.iter().enumerate() {
+            let mut at = match (start, part) {
+                (BoxStart::Access(dim), _) => match access.index[usize::from(dim)] {
+                    SliceIndex::At(at) | SliceIndex::Span { start: at, .. } | SliceIndex::Gather(at) => self.scalar(at),
+                },
+                (BoxStart::Index(at), _) => self.scalar(at),
+                (BoxStart::End, Some((.., end))) => end,
+                (BoxStart::End, None) => unreachable!("only a part ends"),
+            };
+            if let Some((_, before, _)) = part.filter(|part| part.0 == number) {
+                at = self.w.resize_signed(at, before.ty);
+                at = self.w.add(at, before);
+            }
+            starts.push(self.coordinate(at));
+        }
+        starts
+    }
+
     /// The start of a box, as 32 bits. One that does not fit saturates: it is as far outside of the tensor as it was, with room for what is added for
     /// further boxes of the tile.
-    pub(super) fn coordinate(&mut self, start: Val) -> Val {
+    fn coordinate(&mut self, start: Val) -> Val {
         if start.ty != Ty::I64 {
             return self.w.resize_signed(start, Ty::I32);
         }

@@ -137,7 +137,7 @@ fn tensor_map(map: &TensorMap, address: u64, dims: &[i64], strides: &[i64]) -> V
     let made = kiln_emulator::TensorMap {
         element,
         // What takes the place of an empty tensor is any memory: these kernels then copy nothing.
-        address: if shape.address == 0 { address } else { shape.address },
+        address: shape.address.unwrap_or(address),
         dims: shape.extents.to_vec(),
         strides: shape.byte_strides.to_vec(),
         tile: map.tile().iter().map(|&t| u32::from(t)).collect(),

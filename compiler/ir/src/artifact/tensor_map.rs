@@ -17,6 +17,10 @@ pub const MAX_RANK: usize = 5;
 /// strides 1, zeros outside. The specialization's facts promise what the encoding asks for: an address that is a multiple of 16, strides
 /// of bytes that are multiples of 16 and not negative.
 ///
+/// A dimension of the tensor may occur twice, the second time as the map's last: that is how a kernel copies a part of it with an end of its own (see
+/// `kiln_passes`, `gpu/tma/origin.rs`). The map then lies as many elements of that dimension in front of the tensor as the tensor has, and its last dimension has
+/// one more, so that the coordinates of the two together, less that extent, are the tensor's. Nothing in front of the tensor is in bounds for the coordinates that the kernel gives.
+///
 /// A tensor without elements has no valid encoding: the launch then describes one element of zeros (16 bytes that are readable, extent 1 in every
 /// dimension, strides of 16 bytes), which reads as such a tensor does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -38,8 +42,8 @@ pub struct TensorMap {
 /// A tensor map with the values of a launch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MapShape {
-    /// Global address of the tensor. 0 where it has no elements: 16 readable bytes of zeros take its place.
-    pub address: u64,
+    /// Global address of the map. None where the tensor has no elements: 16 readable bytes of zeros take its place.
+    pub address: Option<u64>,
     /// Extents in elements, innermost first.
     pub extents: SmallVec<[u64; MAX_RANK]>,
     /// Strides in bytes of all dimensions but the innermost.
@@ -57,15 +61,20 @@ impl TensorMap {
         let rank = usize::from(self.rank);
         if dims.contains(&0) {
             let byte_strides = SmallVec::from_elem(16, rank - 1);
-            return MapShape { address: 0, extents: SmallVec::from_elem(1, rank), byte_strides };
+            return MapShape { address: None, extents: SmallVec::from_elem(1, rank), byte_strides };
         }
         let axes = || self.axes[..rank].iter().map(|&axis| usize::from(axis));
         let bytes = u64::from(self.elem.bytes());
-        MapShape {
-            address,
-            extents: axes().map(|axis| dims[axis] as u64).collect(),
-            byte_strides: axes().skip(1).map(|axis| strides[axis] as u64 * bytes).collect(),
+        let mut extents: SmallVec<[u64; MAX_RANK]> = axes().map(|axis| dims[axis] as u64).collect();
+        let byte_strides: SmallVec<[u64; MAX_RANK]> = axes().skip(1).map(|axis| strides[axis] as u64 * bytes).collect();
+        let mut start = address;
+        if let [others @ .., last] = &self.axes[..rank]
+            && others.contains(last)
+        {
+            start = start.wrapping_sub(extents[rank - 1].wrapping_mul(byte_strides[rank - 2]));
+            extents[rank - 1] += 1;
         }
+        MapShape { address: Some(start), extents, byte_strides }
     }
 
     /// The map with the values of a launch: `slots` are those of the parameters that are not hidden, in their order. None where the

@@ -23,7 +23,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::facts::Facts;
 use super::tensor_cores::GROUP;
-use super::tma::{TensorBoxes, map_dims, mappable};
+use super::tma::{Mapped, TensorBoxes, map_dims, mappable};
 use crate::analysis::memory::{Root, root};
 use crate::manager::{PassContext, PassResult};
 
@@ -54,10 +54,11 @@ pub fn store_boxes(func: &Function, place: &Place, ty: Type) -> Option<StoreBoxe
     let swizzles = [Swizzle::B128, Swizzle::B64, Swizzle::B32];
     let swizzle = swizzles.into_iter().find(|s| own.is_multiple_of(s.span() / bytes))?;
     let span = swizzle.span() / bytes;
-    let (param, dims) = map_dims(func, place, 1)?;
+    let Place::View(access) = place else { return None };
+    let Mapped { param, dims, part } = map_dims(func, access, 1)?;
     let mut tile: SmallVec<[u16; 5]> = smallvec![1; dims.len()];
     (tile[0], tile[1]) = (span as u16, ROWS as u16);
-    let map = TensorBoxes { param, dims, tile, swizzle, fast: 1, boxes: vec![], half: None };
+    let map = TensorBoxes { param, dims, part, tile, swizzle, fast: 1, boxes: vec![], half: None };
     let staging = shared_rows([ROWS * layout.warps(), span], bytes, swizzle)?.intern().layout();
     let down = (0..rows).step_by((GROUP * ROWS * groups[0]) as usize);
     let rounds = down.flat_map(|row| (0..own).step_by(span as usize).map(move |column| [row, column])).collect();

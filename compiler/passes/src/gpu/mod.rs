@@ -34,7 +34,7 @@ pub use kiln_ir::artifact::LayoutStats;
 pub use narrow::narrow_accesses;
 pub use propagate::layout_stats;
 pub use tensor_cores::{MmaDot, MmaKind};
-pub use tma::{TensorBoxes, shared_boxes, tensor_boxes};
+pub use tma::{BoxStart, MapDims, Part, TensorBoxes, shared_boxes, tensor_boxes};
 pub use verify_async::verify_async;
 pub use warps::warps;
 

@@ -9,7 +9,9 @@
 //! Registers of an operand are read while a product is under way, and what a loop carries has the same registers in every trip: what is between may be
 //! computed only once the product of the trip before is done, so its inputs are held there (`hold`). Elsewise ptxas has every product wait for the one before.
 //! And what runs beside the second product is to stay in front of the wait for it. ptxas sees no reason for that and moves the wait up, as far as the next
-//! branch: so the slot of the second product, which is full, is waited for once more (three instructions).
+//! branch or fence: so the slot of the second product, which is full, is waited for once more (which code generation makes a fence of).
+//!
+//! In other loops with several products the order within a trip changes ([`reorder`]).
 //!
 //! ```text
 //! before: for %n in lo..hi init [%o] {                after: ahead(lo)    between
@@ -24,6 +26,8 @@
 //!                                                            }
 //!                                                            behind(last)
 //! ```
+
+mod reorder;
 
 use kiln_ir::ops::{BinaryOp, CmpOp};
 use kiln_ir::{Block, Function, Inst, InstData, SrcLoc, Type, Value};
@@ -53,7 +57,12 @@ fn block(func: &mut Function, at: Block) {
         }
         match Rotation::of(func, inst) {
             Some(rotation) => rotation.rewrite(func, inst, &mut out),
-            None => out.push(inst),
+            None => {
+                if let InstData::For { body, .. } = func.insts[inst] {
+                    reorder::run(func, body);
+                }
+                out.push(inst);
+            }
         }
     }
     func.blocks[at].insts = out;

@@ -2,13 +2,19 @@
 //!
 //! The engine copies a box of a tensor into shared memory, swizzled, zeros outside the tensor. It asks for an aligned base, an innermost
 //! dimension of stride 1, other strides of whole 16 bytes, boxes of at most 256 elements a dimension and one span of the swizzle in the
-//! innermost one (CUDA driver API, `cuTensorMapEncodeTiled`).
+//! innermost one (CUDA driver API, `cuTensorMapEncodeTiled`). Parts of a tensor that begin and end where data says are boxes as well ([`origin`]).
+
+mod origin;
 
 use kiln_ir::layout::{Hw, Layout, Swizzle};
-use kiln_ir::{Function, InstData, Place, SliceIndex, Type, Value, ValueDef};
+use kiln_ir::{Function, Place, SliceIndex, Type, ViewAccess};
 use smallvec::{SmallVec, smallvec};
 
+pub use origin::{BoxStart, MapDims, Part};
+pub(super) use origin::{Mapped, map_dims};
+
 use super::facts::{Facts, fact_divisor};
+use crate::analysis::numbers::Numbers;
 
 /// Most elements of a box along a dimension.
 const MOST: u32 = 256;
@@ -19,16 +25,16 @@ const UNIT: u64 = 16;
 
 /// A box: its first element in the tile, and the element of the slot where it starts.
 type BoxAt = ([u32; 2], u32);
-/// Dimensions of a tensor map, innermost first: that of the parameter and that of the view.
-type MapDims = SmallVec<[(u8, u8); 5]>;
 
 /// How a tile is copied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TensorBoxes {
     /// Number of the tensor parameter.
     pub param: u32,
-    /// The dimensions of the map, innermost first: that of the parameter, and that of the view that is accessed.
-    pub dims: SmallVec<[(u8, u8); 5]>,
+    /// The dimensions of the map, innermost first.
+    pub dims: MapDims,
+    /// The part of the tensor that the boxes are of, where they are not of all of it.
+    pub part: Option<Part>,
     /// Extents of a box, innermost first.
     pub tile: SmallVec<[u16; 5]>,
     /// The slot's swizzle.
@@ -83,7 +89,8 @@ pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
         return None;
     }
     let fast = usize::from(layout.offset(&[0, 1]) == Some(1));
-    let (param, dims) = map_dims(func, place, fast)?;
+    let Place::View(access) = place else { return None };
+    let Mapped { param, dims, part } = map_dims(func, access, fast)?;
     let (swizzle, span) = swizzle_of(layout, fast, ring.elem().bytes())?;
     let extent = [rows, columns];
     let depth = rows_of_box(layout, fast, extent, span);
@@ -96,59 +103,34 @@ pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
             boxes.push((at, layout.offset(&at)?));
         }
     }
-    Some(TensorBoxes { param, dims, tile, swizzle, fast, boxes, half: None })
-}
-
-/// The tensor parameter of an access, and the dimensions of a map for tiles of two axes, of which `fast` runs through memory: innermost first, that of the
-/// parameter and that of the view. None where the access is no box.
-pub(super) fn map_dims(func: &Function, place: &Place, fast: usize) -> Option<(u32, MapDims)> {
-    let Place::View(access) = place else { return None };
-    let (param, of_param) = origin(func, access.view)?;
-    let mut spans: SmallVec<[u8; 5]> = smallvec![];
-    for (dim, index) in access.index.iter().enumerate() {
-        match index {
-            SliceIndex::Span { .. } => spans.push(dim as u8),
-            SliceIndex::At(_) => {}
-            SliceIndex::Gather(_) => return None,
-        }
-    }
-    let &[first, second] = spans.as_slice() else { return None };
-    let (inner, outer) = if fast == 1 { (second, first) } else { (first, second) };
-    let rest = (0..access.index.len() as u8).rev().filter(|dim| !spans.contains(dim));
-    let dims = [inner, outer].into_iter().chain(rest).map(|dim| (of_param[usize::from(dim)], dim)).collect();
-    Some((param, dims))
+    Some(TensorBoxes { param, dims, part, tile, swizzle, fast, boxes, half: None })
 }
 
 /// Whether the facts of a launch promise what a tensor map of these boxes asks for.
 pub(super) fn mappable(func: &Function, facts: &Facts, place: &Place, boxes: &TensorBoxes) -> bool {
     let Place::View(access) = place else { return false };
-    let view = facts.view(func, access.view);
-    let bytes = u64::from(func.ty(access.view).elem().bytes());
+    let tensor = func.param_values()[boxes.param as usize];
+    let view = facts.view(func, tensor);
+    let bytes = u64::from(func.ty(tensor).elem().bytes());
     // Coordinates have 32 bits; starts that are computed in 64 saturate.
     let narrow = facts.fits_32_bit();
-    let (_, inner) = boxes.dims[0];
-    let strides = boxes.dims[1..].iter().all(|&(_, dim)| {
-        let stride = view.strides[usize::from(dim)];
+    let (inner, _) = boxes.dims[0];
+    let strides = boxes.dims[1..].iter().all(|&(axis, _)| {
+        let stride = view.strides[usize::from(axis)];
         stride.known != Some(0) && (fact_divisor(stride) * bytes).is_multiple_of(UNIT)
     });
-    narrow && view.align >= UNIT && view.strides[usize::from(inner)].known == Some(1) && strides
+    let mapped = narrow && view.align >= UNIT && view.strides[usize::from(inner)].known == Some(1) && strides;
+    mapped && boxes.part.is_none_or(|part| !starts_before(func, facts, access, boxes.dims[part.dim].1))
 }
 
-/// The parameter that a view is, maybe with its dimensions in another order, and the parameter's dimension that each of the view's is.
-fn origin(func: &Function, view: Value) -> Option<(u32, SmallVec<[u8; 5]>)> {
-    match func.values[view].def {
-        ValueDef::Param(block, number) if block == func.body => {
-            let rank = func.ty(view).rank();
-            Some((u32::from(number), (0..rank as u8).collect()))
+/// Whether an access may start in front of its view.
+fn starts_before(func: &Function, facts: &Facts, access: &ViewAccess, start: BoxStart) -> bool {
+    let BoxStart::Access(dim) = start else { return true };
+    match access.index[usize::from(dim)] {
+        SliceIndex::At(start) | SliceIndex::Span { start, .. } => {
+            !Numbers::new(func, facts.fits_32_bit()).within(func, start, 0, i64::MAX)
         }
-        ValueDef::Result(inst, _) => match &func.insts[inst] {
-            InstData::PermuteView { view, perm } => {
-                let (param, dims) = origin(func, *view)?;
-                Some((param, perm.iter().map(|&p| dims[usize::from(p)]).collect()))
-            }
-            _ => None,
-        },
-        ValueDef::Param(..) => None,
+        SliceIndex::Gather(_) => true,
     }
 }
 
@@ -211,7 +193,7 @@ mod tests {
             let layout = staged([rows, columns], 1, 2);
             let ring = Type::tile(Elem::Scalar(ScalarType::BF16), &[rows, columns]).with_layout(Some(layout.clone().intern()));
             let boxes = tensor_boxes(&func, &place, ring).unwrap_or_else(|| panic!("{rows} x {columns} is no box"));
-            assert_eq!(boxes.dims.as_slice(), [(2, 2), (0, 0), (1, 1)]);
+            assert_eq!(boxes.dims.as_slice(), [2, 0, 1].map(|dim| (dim, BoxStart::Access(dim))));
             assert!(mappable(&func, &Facts::of(&func), &place, &boxes));
             let [span, depth, one] = boxes.tile[..] else { panic!("three dimensions") };
             assert!(one == 1 && u32::from(depth) <= MOST && u32::from(span) * 2 == boxes.swizzle.span());
