@@ -37,6 +37,18 @@ fn gradients_and_fused_products_run_on_warpgroups() {
         let all = instructions(&sass);
         assert!(count(&all, needle) > 0 && count(&all, "UTMALDG") > 0, "{name}");
         assert_eq!(count(&all, " HMMA") + count(&all, "LDGSTS"), 0, "{name}");
+        // Two products start before the first one is waited for, and weights are computed while the second one runs; with a head of 128, dk and dv leave no room for that.
+        if kernel == "attention_dq" || kernel == "attention_dkdv" && consts[0].1 == 64 {
+            let steady = steady_loop(&sass, needle, count(&all, needle));
+            let at = |what: &str| (0..steady.len()).filter(|&i| steady[i].contains(what)).collect::<Vec<usize>>();
+            let (starts, waits) = (at("WARPGROUP.ARRIVE"), at("WARPGROUP.DEPBAR"));
+            let list = steady.join("\n");
+            assert!(starts[1] < waits[0] && waits[0] < starts[2], "{name}\n{list}");
+            assert_eq!(count(&steady[waits[0]..waits[1]], "MUFU.EX2"), count(&steady, "MUFU.EX2"), "{name}\n{list}");
+            // Rows of `lse` and `delta` become columns of a transposed score by an exchange.
+            let exchanges = if kernel == "attention_dq" { 0 } else { 2 };
+            assert_eq!(count(&steady, "BAR.SYNC"), exchanges, "{name}\n{list}");
+        }
         if kernel == "linear_f8" {
             // 128 elements along k, and then as many additions in f32 as a thread has sums.
             let steady = steady_loop(&sass, needle, 4);

@@ -103,7 +103,9 @@ fn pays(func: &Function, inst: Inst) -> bool {
     let float = func.ty(result).scalar_elem().is_some_and(ScalarType::is_float);
     match &func.insts[inst] {
         InstData::Const { .. } | InstData::ConstTile { .. } | InstData::Iota { .. } => false,
-        InstData::Broadcast { .. } | InstData::ExpandDims { .. } | InstData::Reshape { .. } => false,
+        InstData::Broadcast { .. } | InstData::Reshape { .. } => false,
+        // Costs nothing, but where it stands its operand changes its layout on a GPU, which may take an exchange between threads.
+        InstData::ExpandDims { .. } => float,
         InstData::Unary { .. } | InstData::Cast { .. } | InstData::Select { .. } => float,
         InstData::Binary { op: BinaryOp::Div | BinaryOp::Rem, .. } => true,
         InstData::Binary { .. } => float,

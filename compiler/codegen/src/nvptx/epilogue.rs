@@ -6,7 +6,7 @@
 
 use kiln_ir::artifact::PtxParam;
 use kiln_ir::layout::Hw;
-use kiln_ir::{Inst, Place, Value};
+use kiln_ir::{Inst, InstData, Place, Value};
 use kiln_passes::gpu::{ROWS, StoreBoxes, store_boxes};
 use smallvec::smallvec;
 

@@ -6,7 +6,8 @@
 //! while values' gradients are. Slots are freed behind the last product that reads them.
 //!
 //! Work that is to run beside a product has to stay in front of the wait for it, though nothing says so to ptxas where no product starts in between: there
-//! its results are held (`hold`), and a slot that is full is waited for once more, as in a rotated loop.
+//! its results are held (`hold`), and a slot that is full is waited for once more, as in a rotated loop. Where all sums and operands of a trip together would not fit
+//! into registers, the trip stays as it is written.
 //!
 //! ```text
 //! before: %t = dot_start %g, %k       after: %t = dot_start %g, %k
@@ -20,13 +21,17 @@
 use kiln_ir::{Block, Function, Inst, InstData, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::super::warps_of;
 use super::{count_products, hold, reads_any, slot_of};
+
+/// Most registers of a thread for the sums and operands of a trip: of 240 that a thread can have, others need some forty.
+const MOST_REGISTERS: u32 = 200;
 
 /// Reorders the body of a loop with several products, where nothing is in it that has to stay where it is.
 pub(super) fn run(func: &mut Function, body: Block) {
     let Some((&last, insts)) = func.blocks[body].insts.split_last() else { return };
     let insts = insts.to_vec();
-    if !is_plain(func, &insts) {
+    if !is_plain(func, &insts) || registers(func, body, &insts) > MOST_REGISTERS {
         return;
     }
     let (early, late) = split(func, &insts);
@@ -65,14 +70,39 @@ fn is_plain(func: &Function, insts: &[Inst]) -> bool {
     starts >= 2 && products as usize == starts && insts.iter().all(plain)
 }
 
+/// Registers of a thread for all that products of a trip add up, and read from registers, at one time.
+fn registers(func: &Function, body: Block, insts: &[Inst]) -> u32 {
+    let of_tile = |value: Value| {
+        let ty = func.ty(value);
+        let matrix = ty.is_tile() && ty.rank() == 2;
+        if matrix { (ty.shape().iter().product::<u32>() * ty.elem().bytes()).div_ceil(128 * warps_of(func)) } else { 0 }
+    };
+    let carried: u32 = func.blocks[body].params.iter().map(|&value| of_tile(value)).sum();
+    let of_product = |&inst: &Inst| match func.insts[inst] {
+        InstData::DotStart { a, acc, .. } => {
+            let sum = if acc.is_none() { of_tile(func.result(inst)) } else { 0 };
+            // What lies in a slot or is loaded for the whole loop has the loads' layouts.
+            let packed = matches!(func.def_data(a), Some(InstData::Cast { .. }));
+            sum + if packed { of_tile(a) } else { 0 }
+        }
+        _ => 0,
+    };
+    carried + insts.iter().map(of_product).sum::<u32>()
+}
+
 /// What follows from no product of the trip, and the rest, each in order.
 fn split(func: &Function, insts: &[Inst]) -> (Vec<Inst>, Vec<Inst>) {
     let (mut early, mut late) = (Vec::new(), Vec::new());
     let mut follows: FxHashSet<Value> = FxHashSet::default();
-    let mut freed = false;
+    let (mut freed, mut waited) = (false, false);
     for &inst in insts {
         let stays = match func.insts[inst] {
-            InstData::DotWait { .. } => true,
+            InstData::DotWait { .. } => {
+                waited = true;
+                true
+            }
+            // Numbers of rows would only be in registers for longer.
+            InstData::Load { .. } if waited && func.ty(func.result(inst)).rank() < 2 => true,
             InstData::BarrierArrive { .. } => {
                 freed = true;
                 true
