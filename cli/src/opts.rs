@@ -229,7 +229,7 @@ pub struct KernelOptions {
     /// Function for a function parameter
     #[arg(long = "fn", value_name = "NAME=PATH")]
     pub fns: Vec<String>,
-    /// Schedule field: warps, stages, group, persistent, cluster, split_k, specialize, max_regs, cooperative, pdl
+    /// Schedule field: warps, stages, group, persistent, ping_pong, cluster, split_k, specialize, max_regs, cooperative, pdl
     #[arg(long, value_name = "FIELD=VALUE")]
     pub schedule: Vec<String>,
     /// Seed of made data

@@ -110,6 +110,7 @@ fn describe(kernel: &KernelSignature, spec: &Specialization, target: &str) -> St
     parts.extend(numbers.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?))));
     let flags = [
         ("persistent", schedule.persistent),
+        ("ping_pong", schedule.ping_pong),
         ("specialize", schedule.specialize),
         ("cooperative", schedule.cooperative),
         ("pdl", schedule.pdl),

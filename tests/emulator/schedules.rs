@@ -34,12 +34,13 @@ type Change = fn(Kernel) -> Kernel;
 /// Tails, sizes that no tensor map takes, one program and many; with and without warpgroups.
 #[test]
 fn results_do_not_depend_on_the_order_of_programs() {
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 9] = [
         ("group", |k| k.schedule("group", &[2])),
         ("persistent", |k| k.schedule("persistent", &[1])),
         ("persistent, group", |k| k.schedule("persistent", &[1]).schedule("group", &[4])),
         ("pdl", |k| k.schedule("pdl", &[1]).schedule("persistent", &[1])),
         ("cluster along rows", |k| k.schedule("cluster", &[2, 1])),
+        ("ping_pong", |k| k.schedule("persistent", &[1]).schedule("ping_pong", &[1])),
         ("split_k", |k| k.schedule("split_k", &[2])),
         ("split_k, group", |k| k.schedule("split_k", &[3]).schedule("group", &[2])),
         ("persistent, cluster along columns", |k| k.schedule("persistent", &[1]).schedule("cluster", &[1, 2])),
@@ -49,7 +50,7 @@ fn results_do_not_depend_on_the_order_of_programs() {
         let expected = run(&product(), &cpu, sizes).expect("the CPU runs it");
         for (name, change) in changes {
             for on in ["emulator:eager", "emulator", "emulator:random=1", "emulator:random=2", "emulator:sm_80,random=3"] {
-                if ["cluster", "pdl", "split_k"].iter().any(|new| name.contains(new)) && on.contains("sm_80") {
+                if ["cluster", "pdl", "ping_pong", "split_k"].iter().any(|new| name.contains(new)) && on.contains("sm_80") {
                     continue;
                 }
                 let found = run(&change(product()), &device(on), sizes).unwrap_or_else(|e| panic!("{name} on {on}: {e}"));

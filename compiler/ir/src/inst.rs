@@ -530,6 +530,8 @@ pub enum InstData {
         /// A tile of 32- or 64-bit numbers.
         arg: Value,
     },
+    /// Scalar i32, 0 or 1: which of two groups of warps this is, each of which runs whole programs (`ping_pong`). Any value in the producer.
+    ConsumerGroup,
     /// As many barriers in shared memory (mbarriers), each in phase 0, that so many arrivals complete. Result: scalar i32, where they lie.
     BarrierNew {
         /// Number of barriers.

@@ -73,7 +73,7 @@ macro_rules! operands {
         let f = $f;
         match $data {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
-            BlockId | NumBlocks | ClusterRank => {}
+            BlockId | NumBlocks | ClusterRank | ConsumerGroup => {}
             RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer | TmaStoreWait => {}
             DotWait { arg, .. } => arg.$iter().for_each(f),
             BarrierExpect { barrier, slot, .. } => {

@@ -89,10 +89,10 @@ impl<'a> Emitter<'a> {
     pub(super) fn new(module: &'a Module, func: &'a Function, target: GpuTarget, warps: u32) -> Emitter<'a> {
         let uses = Uses::of(func);
         let mut w = Writer::new();
-        let registers = if uses.producers() > 0 { Registers::of(func, warps) } else { None };
+        let registers = if uses.producers() > 0 { Registers::of(func, warps, uses.groups()) } else { None };
         // Registers are handed over by whole warpgroups.
         let producers = if registers.is_some() { 4 } else { uses.producers() };
-        let threads = Threads::new(&mut w, warps, producers);
+        let threads = Threads::new(&mut w, warps, uses.groups(), producers);
         Emitter {
             module,
             func,
@@ -293,6 +293,10 @@ impl<'a> Emitter<'a> {
             }
             InstData::DotWait { arg, pending } => self.dot_wait(inst, *arg, *pending),
             InstData::Hold { arg } => self.hold(inst, *arg),
+            InstData::ConsumerGroup => {
+                let group = self.threads.group(&mut self.w);
+                self.define(inst, vec![group]);
+            }
             InstData::ClusterSum { arg } => self.cluster_sum(inst, *arg)?,
             InstData::BarrierNew { count, arrivals } => self.barrier_new(inst, *count, *arrivals),
             InstData::BarrierExpect { barrier, slot, bytes } => self.barrier_expect(*barrier, *slot, *bytes)?,

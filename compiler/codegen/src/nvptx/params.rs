@@ -24,6 +24,7 @@ pub(super) struct Uses {
     prints: bool,
     grid_sync: bool,
     producer: bool,
+    groups: bool,
     ordered: bool,
     persistent: bool,
     maps: Vec<TensorMap>,
@@ -39,6 +40,7 @@ impl Uses {
             InstData::Print { .. } => uses.prints = true,
             InstData::GridSync => uses.grid_sync = true,
             InstData::IsProducer => uses.producer = true,
+            InstData::ConsumerGroup => uses.groups = true,
             InstData::TmaFill { ref place, ring, share, .. } => {
                 let ty = func.ty(ring);
                 let boxes = if share.is_some() { shared_boxes(func, place, ty) } else { tensor_boxes(func, place, ty) };
@@ -61,6 +63,11 @@ impl Uses {
         if !self.maps.contains(&map) {
             self.maps.push(map);
         }
+    }
+
+    /// Groups of warps that each run programs.
+    pub(super) fn groups(&self) -> u32 {
+        1 + u32::from(self.groups)
     }
 
     /// Warps behind those that hold tiles.

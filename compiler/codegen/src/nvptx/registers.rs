@@ -25,9 +25,9 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// What a kernel in roles on so many warps of consumers needs; None where all threads have enough without, or the schedule says how many they have.
-    pub(super) fn of(func: &Function, warps: u32) -> Option<Registers> {
-        let groups = warps / GROUP;
+    /// What a kernel in roles needs, with so many groups of so many warps each of consumers; None where all threads have enough without, or the schedule says how many they have.
+    pub(super) fn of(func: &Function, warps: u32, groups_of_warps: u32) -> Option<Registers> {
+        let groups = warps * groups_of_warps / GROUP;
         if groups == 0 || func.schedule.max_regs.is_some() {
             return None;
         }

@@ -19,7 +19,7 @@ const BARRIER: u32 = 8;
 impl Emitter<'_> {
     pub(super) fn barrier_new(&mut self, inst: Inst, count: u32, arrivals: u32) {
         let base = self.own_scratch(BARRIER * count);
-        let first = self.w.icmp("eq", self.threads.tid, Val::i32(0));
+        let first = self.w.icmp("eq", self.threads.in_block, Val::i32(0));
         let (init, done) = (self.w.new_label(), self.w.new_label());
         self.w.branch(first, init, done);
         self.w.start(init);
@@ -206,8 +206,8 @@ impl Emitter<'_> {
         } else {
             self.barrier()
         }
-        let behind = Val::i32(32 * self.threads.warps);
-        let tid = self.threads.tid;
+        let behind = Val::i32(32 * self.threads.consumers());
+        let tid = self.threads.in_block;
         let last = self.w.icmp("uge", tid, behind);
         self.define(inst, vec![last]);
     }
@@ -223,7 +223,7 @@ impl Emitter<'_> {
             let fewer = format!("setmaxnreg.dec.sync.aligned.u32 {};", registers.producer);
             self.w.asm(&[], Asm::Warp, &fewer, "", &[]);
             // The other warps of its warpgroup are there for their registers.
-            let first = self.w.icmp("ult", self.threads.tid, Val::i32(32 * (self.threads.warps + 1)));
+            let first = self.w.icmp("ult", self.threads.in_block, Val::i32(32 * (self.threads.consumers() + 1)));
             let alone = self.w.new_label();
             self.w.branch(first, alone, started);
             self.w.start(alone);

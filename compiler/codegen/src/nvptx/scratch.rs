@@ -148,9 +148,11 @@ impl Emitter<'_> {
                 self.barrier();
             }
             let live = self.scratch.in_rings();
-            self.scratch.arena = self.scratch.arena.max(live + bytes.next_multiple_of(16));
+            let each = self.each_groups(bytes, self.scratch.align(u32::MAX));
+            self.scratch.arena = self.scratch.arena.max(live + each * self.groups_here());
             // The arena starts where the small pieces end, which is known only at the end.
-            self.w.offset(Val::arena(), Val::i32(live), 1)
+            let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
+            self.own_groups(first, each)
         }
     }
 
@@ -205,11 +207,32 @@ impl Emitter<'_> {
         }
         let live = self.scratch.in_rings();
         let align = self.scratch.align(u32::MAX);
-        self.scratch.rings.push((last, bytes.next_multiple_of(align)));
+        let each = bytes.next_multiple_of(align);
+        self.scratch.rings.push((last, each * self.groups_here()));
         let live_now = self.scratch.in_rings();
         self.scratch.arena = self.scratch.arena.max(live_now);
         self.scratch.ring_bytes = self.scratch.ring_bytes.max(live_now);
-        self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1))
+        let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
+        self.own_groups(first, each)
+    }
+
+    /// How many groups of warps run what is being written, each with memory of its own.
+    fn groups_here(&self) -> u32 {
+        if self.consumers { self.threads.groups } else { 1 }
+    }
+
+    /// Bytes from one group's memory to the next one's, where each asks for `bytes`.
+    fn each_groups(&self, bytes: u32, align: u32) -> u32 {
+        bytes.next_multiple_of(if self.groups_here() > 1 { align.max(16) } else { 16 })
+    }
+
+    /// This group's memory, where groups have `each` bytes one behind the other.
+    fn own_groups(&mut self, first: Val, each: u32) -> Val {
+        if self.groups_here() == 1 {
+            return first;
+        }
+        let group = self.threads.group(&mut self.w);
+        self.w.at_entry(|w| w.offset(first, group, each))
     }
 
     /// Gives the memory of rings back whose last use was `inst`, the youngest first.
@@ -257,8 +280,10 @@ impl Emitter<'_> {
     pub(super) fn piece(&mut self, bytes: u32) -> Val {
         let align = self.scratch.align(bytes);
         let at = self.scratch.small.next_multiple_of(align);
-        self.scratch.small = at + bytes.next_multiple_of(16);
-        self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1))
+        let each = self.each_groups(bytes, align);
+        self.scratch.small = at + each * self.groups_here();
+        let first = self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1));
+        self.own_groups(first, each)
     }
 
     /// Waits for every thread of the block; what they wrote is visible after it.
@@ -271,7 +296,14 @@ impl Emitter<'_> {
     fn write_barrier(&mut self) {
         if self.consumers {
             let threads = Val::i32(32 * self.threads.warps);
-            self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.count", &[Val::i32(1), threads]);
+            let number = match self.threads.groups {
+                1 => Val::i32(1),
+                _ => {
+                    let group = self.threads.group(&mut self.w);
+                    self.w.at_entry(|w| w.add(group, Val::i32(1)))
+                }
+            };
+            self.w.call_void("llvm.nvvm.barrier.cta.sync.aligned.count", &[number, threads]);
         } else if self.threads.block() == 32 {
             self.w.call_void("llvm.nvvm.bar.warp.sync", &[Val::int(Ty::I32, -1)]);
         } else {

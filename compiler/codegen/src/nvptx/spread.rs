@@ -73,25 +73,41 @@ impl Spread {
 /// The thread's indices and the layouts met so far.
 #[derive(Debug)]
 pub(super) struct Threads {
-    /// Thread number within the block (i32).
+    /// Thread number within the block, or where several groups of warps each run programs, within the group (i32).
     pub(super) tid: Val,
-    /// Warps that hold tiles.
+    /// Thread number within the block (i32).
+    pub(super) in_block: Val,
+    /// Warps that hold the tiles of a program.
     pub(super) warps: u32,
+    /// Groups of so many warps.
+    pub(super) groups: u32,
     /// Warps behind them.
     pub(super) producers: u32,
     spreads: FxHashMap<LayoutId, Rc<Spread>>,
 }
 
 impl Threads {
-    pub(super) fn new(w: &mut Writer, warps: u32, producers: u32) -> Threads {
-        let range = format!("noundef range(i32 0, {})", 32 * (warps + producers));
-        let tid = w.at_entry(|w| w.call_with(Ty::I32, &range, "llvm.nvvm.read.ptx.sreg.tid.x", &[]));
-        Threads { tid, warps, producers, spreads: FxHashMap::default() }
+    pub(super) fn new(w: &mut Writer, warps: u32, groups: u32, producers: u32) -> Threads {
+        let range = format!("noundef range(i32 0, {})", 32 * (warps * groups + producers));
+        let in_block = w.at_entry(|w| w.call_with(Ty::I32, &range, "llvm.nvvm.read.ptx.sreg.tid.x", &[]));
+        let tid = if groups > 1 { w.at_entry(|w| w.and(in_block, Val::i32(32 * warps - 1))) } else { in_block };
+        Threads { tid, in_block, warps, groups, producers, spreads: FxHashMap::default() }
     }
 
     /// Threads of a block.
     pub(super) fn block(&self) -> u32 {
-        32 * (self.warps + self.producers)
+        32 * (self.consumers() + self.producers)
+    }
+
+    /// Warps that hold tiles.
+    pub(super) fn consumers(&self) -> u32 {
+        self.warps * self.groups
+    }
+
+    /// The number of this thread's group (i32).
+    pub(super) fn group(&self, w: &mut Writer) -> Val {
+        let (in_block, bits) = (self.in_block, (32 * self.warps).trailing_zeros());
+        w.at_entry(|w| w.lshr(in_block, bits))
     }
 
     /// Lane number (i32).

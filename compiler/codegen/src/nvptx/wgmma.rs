@@ -63,22 +63,24 @@ impl Emitter<'_> {
         let wide = right.widest(columns)?;
         let start = acc.map(|acc| self.regs(acc));
         let half = 4 * kind.width();
-        let mut regs = vec![Val::zero(ty); spread.registers.len()];
+        // The registers of each instruction's sums, one after the other.
+        let mut own: Vec<u32> = Vec::new();
         for i in 0..rows {
-            let row = i * ROWS * dot.warps[0];
-            let mut own: Vec<u32> = Vec::new();
             for j in (0..columns).step_by(8) {
                 for (down, across) in [(0, 0), (0, 1), (8, 0), (8, 1)] {
-                    let at = [row + down, j + across];
+                    let at = [i * ROWS * dot.warps[0] + down, j + across];
                     own.push(spread.register(&at).ok_or_else(|| internal("an accumulator has all its registers"))?);
                 }
             }
-            let first_input = if start.is_some() { 2 * own.len() } else { own.len() };
-            let mut ptx = Ptx::new(first_input);
-            ptx.line(".reg .pred adds;");
-            ptx.line(if start.is_some() { "setp.eq.b32 adds, 0, 0;" } else { "setp.ne.b32 adds, 0, 0;" });
-            ptx.line("wgmma.fence.sync.aligned;");
-            for k in (0..depth).step_by(kind.step() as usize) {
+        }
+        let first_input = if start.is_some() { 2 * own.len() } else { own.len() };
+        let mut ptx = Ptx::new(first_input);
+        ptx.line(".reg .pred adds;");
+        ptx.line(if start.is_some() { "setp.eq.b32 adds, 0, 0;" } else { "setp.ne.b32 adds, 0, 0;" });
+        ptx.line("wgmma.fence.sync.aligned;");
+        for k in (0..depth).step_by(kind.step() as usize) {
+            for i in 0..rows {
+                let row = i * ROWS * dot.warps[0];
                 let of_a = match &left {
                     Left::Shared(matrix) => {
                         let descriptor = self.descriptor(matrix, row, k)?;
@@ -92,7 +94,7 @@ impl Emitter<'_> {
                 for j in (0..columns).step_by(wide as usize) {
                     let descriptor = self.descriptor(&right, j, k)?;
                     let of_b = ptx.input(descriptor, 'l');
-                    let first = (j / 2) as usize;
+                    let first = ((i * columns + j) / 2) as usize;
                     let sums: Vec<String> = (first..first + (wide / 2) as usize).map(|r| format!("${r}")).collect();
                     let name = instruction(kind, elem, wide);
                     let transposed = |matrix: &Matrix| u32::from(matrix.transposed);
@@ -104,28 +106,27 @@ impl Emitter<'_> {
                     };
                     ptx.line(&format!("{name} {{{}}}, {of_a}, {of_b}, adds{scales};", sums.join(", ")));
                 }
-                if k == 0 && start.is_none() {
-                    ptx.line("setp.eq.b32 adds, 0, 0;");
-                }
             }
-            if i + 1 == rows {
-                ptx.line("wgmma.commit_group.sync.aligned;");
+            if k == 0 && start.is_none() {
+                ptx.line("setp.eq.b32 adds, 0, 0;");
             }
-            let constraint = if ty == Ty::F32 { 'f' } else { 'r' };
-            // Without sums to add to, the results must not share registers with an operand.
-            let own_register = if start.is_some() { format!("={constraint}") } else { format!("=&{constraint}") };
-            let mut constraints: Vec<String> = own.iter().map(|_| own_register.clone()).collect();
-            let mut args: Vec<Val> = Vec::new();
-            if let Some(start) = &start {
-                constraints.extend((0..own.len()).map(|i| i.to_string()));
-                args.extend(own.iter().map(|&r| start[r as usize]));
-            }
-            constraints.extend(ptx.inputs.iter().map(|(_, c)| c.to_string()));
-            args.extend(ptx.inputs.iter().map(|(value, _)| *value));
-            let sums = self.w.asm(&vec![ty; own.len()], Asm::Warp, &ptx.block(), &constraints.join(","), &args);
-            for (&r, sum) in own.iter().zip(sums) {
-                regs[r as usize] = sum;
-            }
+        }
+        ptx.line("wgmma.commit_group.sync.aligned;");
+        let constraint = if ty == Ty::F32 { 'f' } else { 'r' };
+        // Without sums to add to, the results must not share registers with an operand.
+        let own_register = if start.is_some() { format!("={constraint}") } else { format!("=&{constraint}") };
+        let mut constraints: Vec<String> = own.iter().map(|_| own_register.clone()).collect();
+        let mut args: Vec<Val> = Vec::new();
+        if let Some(start) = &start {
+            constraints.extend((0..own.len()).map(|i| i.to_string()));
+            args.extend(own.iter().map(|&r| start[r as usize]));
+        }
+        constraints.extend(ptx.inputs.iter().map(|(_, c)| c.to_string()));
+        args.extend(ptx.inputs.iter().map(|(value, _)| *value));
+        let sums = self.w.asm(&vec![ty; own.len()], Asm::Warp, &ptx.block(), &constraints.join(","), &args);
+        let mut regs = vec![Val::zero(ty); spread.registers.len()];
+        for (&r, sum) in own.iter().zip(sums) {
+            regs[r as usize] = sum;
         }
         self.define(inst, regs);
         Ok(())

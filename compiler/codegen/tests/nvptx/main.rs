@@ -7,6 +7,7 @@ mod counting;
 mod epilogue;
 mod executed;
 mod persistent;
+mod ping_pong;
 mod pins;
 mod products;
 mod refusals;

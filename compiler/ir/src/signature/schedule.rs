@@ -15,6 +15,8 @@ pub struct Schedule {
     pub group: Option<u32>,
     /// One CTA a multiprocessor loops over programs.
     pub persistent: bool,
+    /// Two groups of warps of a persistent CTA take turns with its programs.
+    pub ping_pong: bool,
     /// CTAs of a cluster along the grid's axes.
     pub cluster: Option<[u32; 3]>,
     /// Thread blocks that share one program: each sums a part of its loop over products.
@@ -55,8 +57,19 @@ impl Schedule {
     }
 
     /// Names of the fields, as in `#[schedule(..)]`.
-    pub const FIELDS: &'static [&'static str] =
-        &["warps", "stages", "group", "persistent", "cluster", "split_k", "specialize", "max_regs", "cooperative", "pdl"];
+    pub const FIELDS: &'static [&'static str] = &[
+        "warps",
+        "stages",
+        "group",
+        "persistent",
+        "ping_pong",
+        "cluster",
+        "split_k",
+        "specialize",
+        "max_regs",
+        "cooperative",
+        "pdl",
+    ];
 
     /// Sets a field from numbers (bools are 0 or 1).
     ///
@@ -81,6 +94,7 @@ impl Schedule {
             "max_regs" => self.max_regs = number(16..=255, "a number from 16 to 255")?,
             "split_k" => self.split_k = number(1..=8, "a number from 1 to 8")?,
             "persistent" => self.persistent = flag()?,
+            "ping_pong" => self.ping_pong = flag()?,
             "specialize" => self.specialize = flag()?,
             "cooperative" => self.cooperative = flag()?,
             "pdl" => self.pdl = flag()?,

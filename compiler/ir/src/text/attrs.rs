@@ -120,7 +120,13 @@ impl fmt::Display for ScheduleText<'_> {
             parts.extend(value.map(|v| format!("{label} {v}")));
         }
         parts.extend(s.cluster.map(|[x, y, z]| format!("cluster [{x}, {y}, {z}]")));
-        let flags = [("persistent", s.persistent), ("specialize", s.specialize), ("cooperative", s.cooperative), ("pdl", s.pdl)];
+        let flags = [
+            ("persistent", s.persistent),
+            ("ping_pong", s.ping_pong),
+            ("specialize", s.specialize),
+            ("cooperative", s.cooperative),
+            ("pdl", s.pdl),
+        ];
         parts.extend(flags.into_iter().filter(|&(_, set)| set).map(|(label, _)| label.to_owned()));
         write!(f, " schedule {{{}}}", parts.join(", "))
     }

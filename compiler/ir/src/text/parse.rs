@@ -376,6 +376,7 @@ impl<'a> Parser<'a> {
                     p.func.schedule.cluster = Some(sizes);
                 }
                 "persistent" => p.func.schedule.persistent = true,
+                "ping_pong" => p.func.schedule.ping_pong = true,
                 "specialize" => p.func.schedule.specialize = true,
                 "cooperative" => p.func.schedule.cooperative = true,
                 "pdl" => p.func.schedule.pdl = true,

@@ -31,6 +31,7 @@ impl Parser<'_> {
             "block_id" => InstData::BlockId,
             "num_blocks" => InstData::NumBlocks,
             "cluster_rank" => InstData::ClusterRank,
+            "consumer_group" => InstData::ConsumerGroup,
             "iota" => InstData::Iota { start: self.number()? },
             "fma" => {
                 let [a, b, c] = self.operands()?;

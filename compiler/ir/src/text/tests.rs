@@ -12,7 +12,7 @@ use crate::ops::*;
 use crate::types::{Elem, ScalarType, Type};
 
 /// One of each instruction and attribute, not meant to be well typed.
-const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16, dims [?%16<=4096, =128], strides [=1%2<=9, =7<=none], may_alias}, v1.y: mut tensor<ptr<f16>, 1> {number 1, align 8, dims [?], strides [?]}, v2: mut ptr<bf16> {number 3, name "p q"}) grid 3 index 32 schedule {warps 4, stages 3, group 8, split_k 4, max_regs 255, cluster [2, 1, 1], persistent, specialize, cooperative, pdl} {
+const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16, dims [?%16<=4096, =128], strides [=1%2<=9, =7<=none], may_alias}, v1.y: mut tensor<ptr<f16>, 1> {number 1, align 8, dims [?], strides [?]}, v2: mut ptr<bf16> {number 3, name "p q"}) grid 3 index 32 schedule {warps 4, stages 3, group 8, split_k 4, max_regs 255, cluster [2, 1, 1], persistent, ping_pong, specialize, cooperative, pdl} {
     v3.i: index = const -3
     v4."odd name": f64 = const 1.5
     v5: tile<f32, [2], #layout3> = const float 0x7ff8000000000001
@@ -109,6 +109,7 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     barrier_arrive v79, v16 if v14 cluster
     tma_fill v74, v16, v79 from v1[v2..+2!, v2] share v78
     v80: tile<f32, [2]> = cluster_sum v5
+    v81: i32 = consumer_group
     yield
 }
 

@@ -115,6 +115,7 @@ impl Rule<'_, '_> {
                 self.same(self.results[0], Type::index());
             }
             NumSms | BlockId | NumBlocks | ClusterRank => self.same(self.results[0], Type::index()),
+            ConsumerGroup => self.same(self.results[0], Type::scalar(ScalarType::I32)),
             Iota { .. } => {
                 let ty = self.results[0];
                 self.elem(ty, "an integer type", ScalarType::is_int);

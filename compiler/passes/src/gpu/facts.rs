@@ -258,7 +258,8 @@ impl Facts {
             | InstData::NumPrograms { .. }
             | InstData::BlockId
             | InstData::NumBlocks
-            | InstData::ClusterRank => Lanes::splat(None, 1, shape),
+            | InstData::ClusterRank
+            | InstData::ConsumerGroup => Lanes::splat(None, 1, shape),
             InstData::Iota { start } => {
                 Lanes { known: None, divisor: low_bit(*start), run: smallvec![low_bit(i64::from(shape[0]))], same: smallvec![1] }
             }

@@ -9,6 +9,8 @@
 //! What consumers need from a slot they wait for where they use it first; a slot is freed where its last product is done. In a loop
 //! with one product whose sum is carried, that product may stay under way while the next one starts ([`consumer`]).
 //!
+//! With `ping_pong` there are two groups of consumers, each of which runs every other program of a persistent thread block ([`ping_pong`]).
+//!
 //! In a cluster, what both thread blocks load alike is copied once, half by each of them, into the slots of both ([`cluster`]); such a slot is empty when the
 //! consumers of both have freed it.
 //!
@@ -30,6 +32,7 @@
 
 mod cluster;
 mod consumer;
+mod ping_pong;
 mod producer;
 
 use kiln_ir::ops::{BinaryOp, CmpOp};
@@ -51,10 +54,14 @@ const MOST_WARPS: u32 = 28;
 /// Splits `func` into roles where that can be.
 pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     let warps = warps_of(func);
+    if func.schedule.ping_pong {
+        ping_pong::check(func, context)?;
+    }
     if context.has_warpgroups()
         && let Some(plan) = Plan::of(func, warps, context)
     {
-        split(func, plan, warps);
+        let turns = if func.schedule.ping_pong { Some(ping_pong::Turns::of(func, &plan)?) } else { None };
+        split(func, plan, turns, warps);
     }
     Ok(())
 }
@@ -273,7 +280,7 @@ struct Made {
     empty: Value,
 }
 
-fn split(func: &mut Function, plan: Plan, warps: u32) {
+fn split(func: &mut Function, plan: Plan, turns: Option<ping_pong::Turns>, warps: u32) {
     let old = std::mem::take(&mut func.blocks[func.body].insts);
     let mut new = Vec::new();
     let loc = plan.groups[0].loads.first().map_or(SrcLoc::UNKNOWN, |&(load, _)| func.locs[load]);
@@ -282,6 +289,11 @@ fn split(func: &mut Function, plan: Plan, warps: u32) {
     new.extend(shared);
     let made: Vec<Made> =
         plan.groups.iter().map(|group| make(func, group, if plan.shares(group) { 2 * warps } else { warps }, &mut new)).collect();
+    let turn = turns.is_some().then(|| {
+        let made = func.make_inst(InstData::BarrierNew { count: 2, arrivals: warps }, &[slot_type()], loc);
+        new.push(made);
+        func.result(made)
+    });
     let is_producer = func.make_inst(InstData::IsProducer, &[Type::bool()], loc);
     new.push(is_producer);
     let zero = constant(func, 0, slot_type(), &mut new);
@@ -292,6 +304,9 @@ fn split(func: &mut Function, plan: Plan, warps: u32) {
     let producer = producer::block(func, &plan, &made, consumer, Cursor { slot: zero, phase: one });
     func.blocks[producer].insts.push(yielding);
     consumer::block(func, &plan, &made, consumer, Cursor { slot: zero, phase: zero });
+    if let (Some(turns), Some(turn)) = (turns, turn) {
+        turns.take(func, &plan, consumer, turn);
+    }
     let cond = func.result(is_producer);
     new.push(func.make_inst(InstData::If { cond, then: producer, otherwise: consumer }, &[], loc));
     new.push(func.make_inst(InstData::Yield { args: Default::default() }, &[], loc));

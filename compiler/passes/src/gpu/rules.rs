@@ -82,6 +82,7 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::BlockId
         | InstData::NumBlocks
         | InstData::ClusterRank
+        | InstData::ConsumerGroup
         | InstData::MakeView { .. }
         | InstData::SubView { .. }
         | InstData::PermuteView { .. }

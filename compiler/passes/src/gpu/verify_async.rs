@@ -92,11 +92,12 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
     // Blocks that share a program do different trips.
     let ranks = func.schedule.split().map_or(1, i64::from);
     for (size, rank) in SIZES.into_iter().flat_map(|size| (0..ranks).map(move |rank| (size, rank))) {
-        let role = |producer: bool| -> Result<Vec<Op>, String> {
+        let role = |producer: bool, group: i64| -> Result<Vec<Op>, String> {
             let mut trace = Trace {
                 func,
                 size,
                 rank,
+                group,
                 producer,
                 numbers: FxHashMap::default(),
                 tiles: FxHashMap::default(),
@@ -111,10 +112,17 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
             }
             Ok(trace.ops)
         };
-        let mut split = false;
-        func.walk(|_, inst| split |= matches!(func.insts[inst], InstData::IsProducer));
-        let producer = if split { role(true)? } else { vec![] };
-        Game::new(&producer).play([&producer, &role(false)?]).map_err(|wrong| format!("{wrong} (sizes of {size})"))?;
+        let (mut split, mut groups) = (false, 1);
+        func.walk(|_, inst| match func.insts[inst] {
+            InstData::IsProducer => split = true,
+            InstData::ConsumerGroup => groups = 2,
+            _ => {}
+        });
+        let mut roles = vec![if split { role(true, 0)? } else { vec![] }];
+        for group in 0..groups {
+            roles.push(role(false, group)?);
+        }
+        Game::new(&roles).play(&roles).map_err(|wrong| format!("{wrong} (sizes of {size})"))?;
     }
     Ok(())
 }
@@ -133,6 +141,8 @@ struct Trace<'f> {
     size: i64,
     /// Rank of the thread block in its cluster.
     rank: i64,
+    /// Number of the group of consumers.
+    group: i64,
     producer: bool,
     numbers: FxHashMap<Value, i64>,
     tiles: FxHashMap<Value, Tile>,
@@ -302,6 +312,7 @@ impl Trace<'_> {
             InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
             InstData::Cast { arg } => self.number(arg),
             InstData::ClusterRank => self.rank,
+            InstData::ConsumerGroup => self.group,
             InstData::ProgramId { .. } | InstData::BlockId => self.size % 3,
             InstData::NumPrograms { .. } | InstData::NumSms | InstData::NumBlocks => 3,
             _ => self.size,
@@ -357,13 +368,19 @@ enum Content {
     Full,
 }
 
-/// The state that roles share, and that of groups and products.
+/// The state that roles share.
 struct Game {
     barriers: FxHashMap<Slot, Phase>,
     /// Rings whose slots an `empty` barrier frees, or copies into which complete a `full` one.
     rings_of: FxHashMap<Value, Vec<Value>>,
     contents: FxHashMap<Slot, Content>,
-    /// Read since the last barrier of the block.
+    players: Vec<Player>,
+}
+
+/// What a role has under way.
+#[derive(Clone, Default)]
+struct Player {
+    /// Read since the last barrier of the role's warps.
     read: FxHashSet<Slot>,
     groups: VecDeque<Vec<Slot>>,
     open: Vec<Slot>,
@@ -371,10 +388,11 @@ struct Game {
 }
 
 impl Game {
-    fn new(producer: &[Op]) -> Game {
+    /// The producer comes first.
+    fn new(roles: &[Vec<Op>]) -> Game {
         let mut rings_of: FxHashMap<Value, Vec<Value>> = FxHashMap::default();
         let mut last = None;
-        for op in producer {
+        for op in &roles[0] {
             match op {
                 Op::Wait { barrier, .. } => last = Some(*barrier),
                 Op::Copy { to: (ring, _), barrier, .. } => {
@@ -392,32 +410,29 @@ impl Game {
             barriers: FxHashMap::default(),
             rings_of,
             contents: FxHashMap::default(),
-            read: FxHashSet::default(),
-            groups: VecDeque::new(),
-            open: vec![],
-            products: VecDeque::new(),
+            players: vec![Player::default(); roles.len()],
         }
     }
 
-    /// Plays both roles to their ends.
-    fn play(&mut self, roles: [&[Op]; 2]) -> Result<(), String> {
-        let mut at = [0; 2];
+    /// Plays all roles to their ends.
+    fn play(&mut self, roles: &[Vec<Op>]) -> Result<(), String> {
+        let mut at = vec![0; roles.len()];
         loop {
-            let before = at;
+            let before = at.clone();
             for (role, ops) in roles.iter().enumerate() {
                 while let Some(op) = ops.get(at[role]) {
-                    if !self.step(op)? {
+                    if !self.step(role, op)? {
                         break;
                     }
                     at[role] += 1;
                 }
             }
             let ended = |role: usize| at[role] == roles[role].len();
-            if ended(0) && ended(1) {
+            if (0..roles.len()).all(ended) {
                 break;
             }
             if at == before {
-                let stuck = (0..2).filter(|&role| !ended(role)).map(|role| format!("{:?}", roles[role][at[role]]));
+                let stuck = (0..roles.len()).filter(|&role| !ended(role)).map(|role| format!("{:?}", roles[role][at[role]]));
                 return Err(format!("nothing goes on: {}", stuck.collect::<Vec<_>>().join(" and ")));
             }
         }
@@ -428,7 +443,8 @@ impl Game {
     }
 
     /// One operation; false where it has to wait.
-    fn step(&mut self, op: &Op) -> Result<bool, String> {
+    fn step(&mut self, role: usize, op: &Op) -> Result<bool, String> {
+        let player = &mut self.players[role];
         match op {
             Op::Wait { barrier, slot, parity } => {
                 let phase = self.barriers.entry((*barrier, *slot)).or_default();
@@ -465,7 +481,7 @@ impl Game {
             Op::Arrive { barrier, slot } => {
                 for &ring in self.rings_of.get(barrier).into_iter().flatten() {
                     let own = (ring, *slot);
-                    if self.products.iter().flatten().any(|read| *read == own) {
+                    if player.products.iter().flatten().any(|read| *read == own) {
                         return Err(format!("slot {slot} is freed while a product reads it"));
                     }
                     if self.contents.insert(own, Content::Free) != Some(Content::Full) {
@@ -479,33 +495,33 @@ impl Game {
                 if self.contents.get(from) != Some(&Content::Full) {
                     return Err(format!("slot {} is read before it is full", from.1));
                 }
-                self.read.insert(*from);
+                player.read.insert(*from);
             }
-            Op::Start { reads } => self.products.push_back(reads.clone()),
+            Op::Start { reads } => player.products.push_back(reads.clone()),
             Op::Finish { pending } => {
-                while self.products.len() > *pending {
-                    self.products.pop_front();
+                while player.products.len() > *pending {
+                    player.products.pop_front();
                 }
             }
             Op::Fill { to } => {
-                if self.read.contains(to) || self.products.iter().flatten().any(|read| read == to) {
+                if player.read.contains(to) || player.products.iter().flatten().any(|read| read == to) {
                     return Err(format!("slot {} is filled and was read since the last barrier", to.1));
                 }
                 self.contents.insert(*to, Content::Coming);
-                self.open.push(*to);
+                player.open.push(*to);
             }
-            Op::Commit => self.groups.push_back(std::mem::take(&mut self.open)),
+            Op::Commit => player.groups.push_back(std::mem::take(&mut player.open)),
             Op::WaitGroup { pending } => {
-                while self.groups.len() > *pending {
-                    for slot in self.groups.pop_front().unwrap_or_default() {
+                while player.groups.len() > *pending {
+                    for slot in player.groups.pop_front().unwrap_or_default() {
                         self.contents.insert(slot, Content::Full);
                     }
                 }
-                self.read.clear();
+                player.read.clear();
             }
-            Op::Barrier => self.read.clear(),
+            Op::Barrier => player.read.clear(),
             // Before memory is used again code generation has every thread wait for its readers (`nvptx/scratch.rs`).
-            Op::New { ring } => self.read.retain(|slot| slot.0 != *ring),
+            Op::New { ring } => player.read.retain(|slot| slot.0 != *ring),
         }
         Ok(true)
     }

@@ -15,6 +15,9 @@ const MANY_ELEMENTS: u64 = 32;
 /// Warps of a program at most, where the schedule does not say otherwise.
 const USUAL: u64 = 8;
 
+/// Warps of a program where two programs of a thread block take turns: a warpgroup each.
+pub(super) const PING_PONG: u32 = 4;
+
 /// The code of a schedule that the target cannot follow.
 const SCHEDULE: &str = "K0905";
 
@@ -32,8 +35,11 @@ pub(crate) fn run(func: &mut Function, _: &PassContext) -> PassResult {
 }
 
 /// The schedule's warps; else as many as keep about 16 elements of the largest tile in a thread, at most 8, or 16 where a thread would have more than
-/// 32. Products are dealt to warps by their fragments and never get more than 8. `None` where the schedule asks for what there is not.
+/// 32. Products are dealt to warps by their fragments and never get more than 8, and a warpgroup where two take turns. `None` where the schedule asks for what there is not.
 pub fn warps(func: &Function) -> Option<u32> {
+    if func.schedule.ping_pong && func.schedule.warps.is_none() {
+        return Some(PING_PONG);
+    }
     if let Some(warps) = func.schedule.warps {
         return (warps.is_power_of_two() && warps <= 32).then_some(warps);
     }

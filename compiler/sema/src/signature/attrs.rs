@@ -12,11 +12,12 @@ use super::host::{Host, HostType};
 use crate::names::closest;
 
 /// Fields of a schedule and whether they are flags; the same as `Schedule::FIELDS`, in its order.
-pub(super) const FIELDS: [(&str, bool); 10] = [
+pub(super) const FIELDS: [(&str, bool); 11] = [
     ("warps", false),
     ("stages", false),
     ("group", false),
     ("persistent", true),
+    ("ping_pong", true),
     ("cluster", false),
     ("split_k", false),
     ("specialize", true),

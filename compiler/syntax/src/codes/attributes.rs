@@ -40,7 +40,7 @@ kernel k(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [1] {
 ```
 "#;
     UNKNOWN_FIELD = "K0702", "a field that a schedule does not have", r#"
-The fields are `warps`, `stages`, `group`, `persistent`, `cluster`, `split_k`, `specialize`, `max_regs`, `cooperative` and `pdl`. `#[tune]` sweeps them and the constant parameters of the kernel.
+The fields are `warps`, `stages`, `group`, `persistent`, `ping_pong`, `cluster`, `split_k`, `specialize`, `max_regs`, `cooperative` and `pdl`. `#[tune]` sweeps them and the constant parameters of the kernel.
 
 ```kiln,error
 #[schedule(num_warps = 4)]

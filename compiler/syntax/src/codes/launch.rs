@@ -14,7 +14,7 @@ one that the kernel only writes may be named by `--out` alone when its dimension
     LAUNCH_UNKNOWN_NAME = "K1001", "a launch names something the kernel does not have", r#"
 An argument, constant, type, function or schedule field of a launch has a name that the kernel does not declare. The message lists those it has.
 
-Schedule fields are `warps`, `stages`, `group`, `persistent`, `cluster`, `split_k`, `specialize`, `max_regs`, `cooperative` and `pdl`.
+Schedule fields are `warps`, `stages`, `group`, `persistent`, `ping_pong`, `cluster`, `split_k`, `specialize`, `max_regs`, `cooperative` and `pdl`.
 "#;
     LAUNCH_DIMENSIONS = "K1002", "the dimensions of the arguments disagree", r#"
 Dimension names unify across the parameters of a kernel. In
