@@ -162,7 +162,7 @@ fn rows_of_box(layout: &Layout, fast: usize, extent: [u32; 2], span: u32) -> u32
 mod tests {
     use kiln_ir::layout::staged;
     use kiln_ir::text::parse_module;
-    use kiln_ir::{Elem, ScalarType};
+    use kiln_ir::{Elem, InstData, ScalarType};
 
     use super::*;
 
