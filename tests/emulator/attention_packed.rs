@@ -21,7 +21,7 @@ struct Case {
 }
 
 /// Empty sequences, ones of one row, ones that end within a tile and at its end; head sizes that are and are not a power of two.
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         tile: [64, 64],
         size: 64,
@@ -76,6 +76,17 @@ const CASES: [Case; 5] = [
         keys: &[0, 129],
         causal: false,
         window: Some(40),
+    },
+    Case {
+        tile: [128, 64],
+        size: 256,
+        warps: 8,
+        stages: 2,
+        heads: [1, 1],
+        queries: &[20, 90],
+        keys: &[70, 90],
+        causal: true,
+        window: None,
     },
 ];
 
