@@ -143,6 +143,47 @@ fn attention_overlaps_in_any_order() {
     }
 }
 
+/// Two warpgroups that take turns, and four, under every order: one trip, several, none for some programs.
+#[test]
+fn warpgroups_take_turns() {
+    let cases = [
+        Case { tile: [128, 32], size: 64, warps: 8, stages: 2, heads: [1, 1], rows: [100, 190], causal: true, window: None },
+        Case { tile: [128, 64], size: 64, warps: 8, stages: 3, heads: [2, 1], rows: [130, 40], causal: false, window: Some(30) },
+        Case { tile: [256, 32], size: 64, warps: 16, stages: 2, heads: [1, 1], rows: [300, 200], causal: true, window: None },
+        // The first queries come before every key.
+        Case { tile: [128, 64], size: 64, warps: 8, stages: 2, heads: [1, 1], rows: [300, 100], causal: true, window: None },
+    ];
+    for case in &cases {
+        let (kernel, tensors) = (case.kernel().schedule("ping_pong", &[1]), case.tensors());
+        let reference = case.reference(&tensors);
+        for on in ["emulator:sm_90a,eager", "emulator:sm_90a,lazy"] {
+            case.check(&kernel, &tensors, &reference, on);
+        }
+        for seed in 0..10 {
+            let kind = if seed % 2 == 0 { "random" } else { "lazy-random" };
+            case.check(&kernel, &tensors, &reference, &format!("emulator:sm_90a,{kind}={seed}"));
+        }
+    }
+}
+
+/// Turns need two warpgroups, and a loop with products to take turns with.
+#[test]
+fn turns_that_nobody_can_take_are_refused() {
+    let case = Case { tile: [64, 64], size: 64, warps: 4, stages: 2, heads: [1, 1], rows: [64, 64], causal: false, window: None };
+    let device = device("emulator:sm_90a");
+    let [q, k, v] = case.tensors();
+    let mut o = Tensor::<f16>::zeros(q.dims()).expect("a tensor");
+    let kernel = case.kernel().schedule("ping_pong", &[1]);
+    let error = kernel.on(&device).arg(&q).arg(&k).arg(&v).arg(&mut o).arg(0.125f32).run().expect_err("one warpgroup");
+    assert!(error.to_string().contains("K0905") && error.to_string().contains("8 warps"), "{error}");
+    let (x, y) = (made(&[256, 64], 1), made(&[64, 256], 2));
+    let mut z = Tensor::<f16>::zeros(&[256, 256]).expect("a tensor");
+    let kernel = example("matmul/matmul.kiln", "matmul").constant("BM", 128).constant("BN", 128).constant("BK", 32);
+    let kernel = kernel.schedule("warps", &[8]).schedule("ping_pong", &[1]);
+    let error = kernel.on(&device).arg(&x).arg(&y).arg(&mut z).run().expect_err("one product");
+    assert!(error.to_string().contains("K0905") && error.to_string().contains("second product"), "{error}");
+}
+
 /// Without warpgroups, and on the CPU, it is the same formula.
 #[test]
 fn attention_without_warpgroups() {

@@ -4,18 +4,18 @@ use super::sass::{count, disassemble, instructions, steady_loop};
 use super::*;
 
 fn example(options: &[(&str, i64)], schedule: [i64; 2], present: &[&str]) -> (String, String) {
-    compiled("attention.kiln", "attention", options, schedule, present)
+    compiled("attention.kiln", "attention", options, &[("warps", schedule[0]), ("stages", schedule[1])], present)
 }
 
 /// The name and the PTX of a kernel of the example.
-fn compiled(file: &str, kernel: &str, options: &[(&str, i64)], schedule: [i64; 2], present: &[&str]) -> (String, String) {
+fn compiled(file: &str, kernel: &str, options: &[(&str, i64)], schedule: &[(&str, i64)], present: &[&str]) -> (String, String) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples/attention").join(file);
     let session = Session::open(&file).unwrap_or_else(|e| panic!("{e}"));
     let sig = session.kernels().into_iter().find(|sig| sig.name == kernel).expect("the kernel");
     let options = LaunchOptions {
         types: vec![("T".to_owned(), ScalarType::F16)],
         consts: options.iter().map(|&(name, value)| (name.to_owned(), value)).collect(),
-        schedule: vec![("warps".to_owned(), vec![schedule[0]]), ("stages".to_owned(), vec![schedule[1]])],
+        schedule: schedule.iter().map(|&(name, value)| (name.to_owned(), vec![value])).collect(),
         num_sms: 132,
         ..LaunchOptions::default()
     };
@@ -62,6 +62,27 @@ fn the_loop_of_attention() {
     }
 }
 
+/// Warpgroups that take turns: each waits for its turn once a trip, in front of both products, and passes it on behind them.
+#[test]
+fn turns_of_warpgroups() {
+    for (tile, size, causal) in [([128, 128], 128, 0), ([128, 128], 128, 1), ([128, 128], 64, 1), ([128, 64], 256, 0)] {
+        let consts = [("D", size), ("CAUSAL", causal), ("BM", tile[0]), ("BN", tile[1])];
+        let schedule = [("warps", 8), ("stages", 2), ("ping_pong", 1)];
+        let (name, ptx) = compiled("attention.kiln", "attention", &consts, &schedule, &[]);
+        let Some(sass) = disassemble(&name, "sm_90a", &ptx) else { return };
+        let products = ((tile[1] + size) / 16) as usize;
+        let steady = steady_loop(&sass, "HGMMA", products);
+        let list = steady.join("\n");
+        let at = |what: &str| (0..steady.len()).filter(|&i| steady[i].contains(what)).collect::<Vec<usize>>();
+        let (takes, passes, starts) = (at("BAR.SYNC"), at("BAR.ARV"), at("HGMMA"));
+        assert!(takes.len() == 1 && passes.len() == 1, "{name}\n{list}");
+        let waits = at("WARPGROUP.DEPBAR");
+        assert!(takes[0] < starts[0] && starts[products - 1] < passes[0] && passes[0] < waits[0], "{name}\n{list}");
+        assert_eq!(count(&steady[waits[0]..waits[1]], "MUFU.EX2"), count(&steady, "MUFU.EX2"), "{name}\n{list}");
+        println!("{tile:?} head of {size} causal {causal}, turns: {products} HGMMA, {} others", steady.len() - products);
+    }
+}
+
 /// Every head size, with every mask, in schedules of the tune list: nothing is spilled or serialized.
 #[test]
 fn every_head_size_fits() {
@@ -95,7 +116,7 @@ fn packed_sequences_are_copied_by_the_engine() {
         ([64, 64], 96, 4, 0, &["lse"][..]),
     ] {
         let consts = [("D", size), ("CAUSAL", causal), ("BM", tile[0]), ("BN", tile[1])];
-        let (name, ptx) = compiled("packed.kiln", "attention_packed", &consts, [warps, 2], present);
+        let (name, ptx) = compiled("packed.kiln", "attention_packed", &consts, &[("warps", warps), ("stages", 2)], present);
         let Some(sass) = disassemble(&name, "sm_90a", &ptx) else { return };
         let all = instructions(&sass);
         assert_eq!(count(&all, " HMMA") + count(&all, "LDGSTS") + count(&all, "LDSM"), 0, "{name}");

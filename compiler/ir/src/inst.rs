@@ -592,6 +592,11 @@ pub enum InstData {
     },
     /// Waits until every copy of a `TmaStore` of this program is done.
     TmaStoreWait,
+    /// This warpgroup waits until it is its turn to start products (`ping_pong`): the first one's at first, then that of the one behind who passed it. All warpgroups
+    /// of a program take and pass equally many turns, one after the other.
+    TakeTurn,
+    /// It is the next warpgroup's turn.
+    PassTurn,
     /// Scalar bool: this is the one thread that fills rings. It belongs to a warp of its own, which holds no tiles; once only, and not inside a loop.
     IsProducer,
 

@@ -75,6 +75,7 @@ macro_rules! operands {
             Const { .. } | ConstTile { .. } | ProgramId { .. } | NumPrograms { .. } | NumSms | Iota { .. } | GridSync => {}
             BlockId | NumBlocks | ClusterRank | ConsumerGroup => {}
             RingNew { .. } | RingCommit | RingWait { .. } | BarrierNew { .. } | IsProducer | TmaStoreWait => {}
+            TakeTurn | PassTurn => {}
             DotWait { arg, .. } => arg.$iter().for_each(f),
             BarrierExpect { barrier, slot, .. } => {
                 f(barrier);
@@ -318,6 +319,8 @@ impl InstData {
             | InstData::BarrierWait { .. }
             | InstData::IsProducer
             | InstData::TmaStoreWait
+            | InstData::TakeTurn
+            | InstData::PassTurn
             | InstData::RingNew { .. }
             | InstData::RingAcquire { .. }
             | InstData::RingCommit

@@ -110,7 +110,9 @@ pub fn schedule(field: &str) -> &'static str {
         "stages" => "Schedule: stages of software pipelines.",
         "group" => "Schedule: programs of axis 0 that run together for each step of axis 1.",
         "persistent" => "Schedule: one thread block a multiprocessor loops over programs.",
-        "ping_pong" => "Schedule: two groups of warps of a persistent thread block take turns with its programs.",
+        "ping_pong" => {
+            "Schedule: two groups of warps of a persistent thread block take turns with its programs, or warpgroups of a program with its products."
+        }
         "cluster" => "Schedule: thread blocks of a cluster along the grid's axes.",
         "split_k" => "Schedule: thread blocks of a cluster that share one program's sum of products.",
         "specialize" => "Schedule: warps that load apart from warps that compute.",

@@ -337,7 +337,7 @@ impl Program<'_> {
                 self.log.prints.push(line);
                 return Ok(());
             }
-            BlockId | NumBlocks | ClusterRank | ClusterSum { .. } | ConsumerGroup => {
+            BlockId | NumBlocks | ClusterRank | ClusterSum { .. } | ConsumerGroup | TakeTurn | PassTurn => {
                 return Err(Fault::Unsupported("thread blocks of a GPU".into()));
             }
             GridSync => return Err(Fault::Unsupported("grid_sync".into())),

@@ -293,6 +293,8 @@ impl<'a> Emitter<'a> {
             }
             InstData::DotWait { arg, pending } => self.dot_wait(inst, *arg, *pending),
             InstData::Hold { arg } => self.hold(inst, *arg),
+            InstData::TakeTurn => self.take_turn(),
+            InstData::PassTurn => self.pass_turn(),
             InstData::ConsumerGroup => {
                 let group = self.threads.group(&mut self.w);
                 self.define(inst, vec![group]);

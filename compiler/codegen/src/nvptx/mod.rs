@@ -39,6 +39,7 @@ mod spread;
 mod staged;
 mod target;
 mod text;
+mod turns;
 mod value;
 mod wgmma;
 mod whole;

@@ -241,7 +241,9 @@ impl Emitter<'_> {
             self.w.asm(&[], Asm::Warp, &more, "", &[]);
         }
         self.consumers = true;
+        self.first_turn();
         self.block(otherwise)?;
+        self.last_turn();
         self.w.jump(end);
         if started != end {
             self.w.start(started);

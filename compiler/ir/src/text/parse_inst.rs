@@ -31,6 +31,8 @@ impl Parser<'_> {
             "block_id" => InstData::BlockId,
             "num_blocks" => InstData::NumBlocks,
             "cluster_rank" => InstData::ClusterRank,
+            "take_turn" => InstData::TakeTurn,
+            "pass_turn" => InstData::PassTurn,
             "consumer_group" => InstData::ConsumerGroup,
             "iota" => InstData::Iota { start: self.number()? },
             "fma" => {

@@ -24,6 +24,8 @@ impl Printer<'_> {
             BlockId => self.put_str("block_id"),
             NumBlocks => self.put_str("num_blocks"),
             ClusterRank => self.put_str("cluster_rank"),
+            TakeTurn => self.put_str("take_turn"),
+            PassTurn => self.put_str("pass_turn"),
             ConsumerGroup => self.put_str("consumer_group"),
             Iota { start } => self.put(format_args!("iota {start}")),
             Unary { op, arg } => self.op(op.name(), &[*arg]),

@@ -142,6 +142,8 @@ fn instruction(c: &mut Checker<'_>, scope: &mut Scope, inst: Inst) {
                 | InstData::TmaFill { .. }
                 | InstData::TmaStore { .. }
                 | InstData::TmaStoreWait
+                | InstData::TakeTurn
+                | InstData::PassTurn
                 | InstData::IsProducer
                 | InstData::InlineAsm { pure_: false, .. }
         );

@@ -39,7 +39,7 @@ fn num_results(c: &Checker<'_>, data: &InstData) -> Option<usize> {
         Assume { .. } | AssumeAligned { .. } | GridSync => 0,
         RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } => 0,
         BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => 0,
-        TmaStore { .. } | TmaStoreWait => 0,
+        TmaStore { .. } | TmaStoreWait | TakeTurn | PassTurn => 0,
         DotWait { arg, .. } => usize::from(arg.is_some()),
         Split { .. } | TopK { .. } => 2,
         Reduce { args, .. } | Scan { args, .. } | Sort { args, .. } => args.len(),
@@ -260,7 +260,7 @@ impl Rule<'_, '_> {
             Load { .. } | Store { .. } | Prefetch { .. } => {}
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => {}
             BarrierNew { .. } | BarrierExpect { .. } | BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } => {}
-            TmaStore { .. } | TmaStoreWait => {}
+            TmaStore { .. } | TmaStoreWait | TakeTurn | PassTurn => {}
             IsProducer => self.require(self.results[0] == Type::bool(), || "a role is a scalar bool".into()),
             AtomicRmw { .. } | AtomicCas { .. } | AtomicLoad { .. } | AtomicStore { .. } => {}
         }

@@ -158,7 +158,7 @@ impl Walk<'_> {
             RingNew { .. } | RingAcquire { .. } | RingFill { .. } | RingCommit | RingWait { .. } | RingRead { .. } => Step::Keep,
             DotStart { .. } | DotWait { .. } | Hold { .. } | BarrierNew { .. } | BarrierExpect { .. } => Step::Keep,
             BarrierArrive { .. } | BarrierWait { .. } | TmaFill { .. } | TmaStore { .. } | TmaStoreWait => Step::Keep,
-            IsProducer | ClusterSum { .. } | ConsumerGroup => Step::Keep,
+            IsProducer | ClusterSum { .. } | ConsumerGroup | TakeTurn | PassTurn => Step::Keep,
         }
     }
 

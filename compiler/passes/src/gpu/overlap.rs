@@ -11,6 +11,9 @@
 //! And what runs beside the second product is to stay in front of the wait for it. ptxas sees no reason for that and moves the wait up, as far as the next
 //! branch or fence: so the slot of the second product, which is full, is waited for once more (which code generation makes a fence of).
 //!
+//! With `ping_pong` the warpgroups of a program take turns: one starts both products of a trip, then another one does, while the first one computes its weights. Left to themselves they may all
+//! compute at the same time, and all multiply at the same time.
+//!
 //! In other loops with several products the order within a trip changes ([`reorder`]).
 //!
 //! ```text
@@ -36,27 +39,39 @@ use smallvec::SmallVec;
 
 use super::stage::{binary, compare};
 use crate::clone::Cloner;
-use crate::manager::{PassContext, PassResult};
+use crate::manager::{PassContext, PassFailure, PassResult};
+
+/// A schedule that the target cannot follow.
+const SCHEDULE: &str = "K0905";
 
 /// Runs the pass.
 pub(crate) fn run(func: &mut Function, _: &PassContext) -> PassResult {
     let mut in_roles = false;
     func.walk(|_, inst| in_roles |= matches!(func.insts[inst], InstData::IsProducer));
     if in_roles {
-        block(func, func.body);
+        let rotated = block(func, func.body);
+        if func.schedule.ping_pong && !func.schedule.persistent && !rotated {
+            let message = "`ping_pong`: warpgroups of a program take turns in a loop whose second product takes what its first one gives; programs take turns with `persistent`";
+            return Err(PassFailure { code: SCHEDULE, message: message.to_owned(), loc: func.loc });
+        }
     }
     Ok(())
 }
 
-fn block(func: &mut Function, at: Block) {
+/// Rewrites the loops of a block, and of those in it; whether one of them is rotated.
+fn block(func: &mut Function, at: Block) -> bool {
     let insts = std::mem::take(&mut func.blocks[at].insts);
     let mut out = Vec::with_capacity(insts.len());
+    let mut rotated = false;
     for inst in insts {
         for inner in func.insts[inst].blocks() {
-            block(func, inner);
+            rotated |= block(func, inner);
         }
         match Rotation::of(func, inst) {
-            Some(rotation) => rotation.rewrite(func, inst, &mut out),
+            Some(rotation) => {
+                rotated = true;
+                rotation.rewrite(func, inst, &mut out);
+            }
             None => {
                 if let InstData::For { body, .. } = func.insts[inst] {
                     reorder::run(func, body);
@@ -66,6 +81,7 @@ fn block(func: &mut Function, at: Block) {
         }
     }
     func.blocks[at].insts = out;
+    rotated
 }
 
 /// The part of a trip that an instruction belongs to.
@@ -242,6 +258,7 @@ impl Rotation {
             reached |= inst == second;
             (before && matches!(part, Part::Behind | Part::Anywhere)).then_some(inst)
         });
+        self.take_turns(func, &mut insts, loc);
         // The newer product stays under way.
         let mut reached = false;
         let start = insts.len();
@@ -305,6 +322,19 @@ impl Rotation {
         let renamed = func.results_of(inst).iter().copied().zip(func.results_of(made).iter().copied()).collect();
         func.replace_all(&renamed);
         out.push(made);
+    }
+
+    /// With `ping_pong` one warpgroup computes its weights while another one starts its products: those of a trip, which end `insts`, are a turn.
+    fn take_turns(&self, func: &mut Function, insts: &mut Vec<Inst>, loc: SrcLoc) {
+        if !func.schedule.ping_pong || func.schedule.persistent {
+            return;
+        }
+        let take = func.make_inst(InstData::TakeTurn, &[], loc);
+        let pass = func.make_inst(InstData::PassTurn, &[], loc);
+        let first = insts.iter().position(|&inst| matches!(func.insts[inst], InstData::DotStart { .. }));
+        let first = first.expect("the first product starts in front of the second one");
+        insts.insert(first, take);
+        insts.push(pass);
     }
 
     /// Copies instructions of a trip that `choose` takes, in order.

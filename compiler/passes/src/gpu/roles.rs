@@ -9,7 +9,7 @@
 //! What consumers need from a slot they wait for where they use it first; a slot is freed where its last product is done. In a loop
 //! with one product whose sum is carried, that product may stay under way while the next one starts ([`consumer`]).
 //!
-//! With `ping_pong` there are two groups of consumers, each of which runs every other program of a persistent thread block ([`ping_pong`]).
+//! With `ping_pong` and `persistent` there are two groups of consumers, each of which runs every other program of a thread block ([`ping_pong`]).
 //!
 //! In a cluster, what both thread blocks load alike is copied once, half by each of them, into the slots of both ([`cluster`]); such a slot is empty when the
 //! consumers of both have freed it.
@@ -60,7 +60,8 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     if context.has_warpgroups()
         && let Some(plan) = Plan::of(func, warps, context)
     {
-        let turns = if func.schedule.ping_pong { Some(ping_pong::Turns::of(func, &plan)?) } else { None };
+        let turns =
+            if func.schedule.ping_pong && func.schedule.persistent { Some(ping_pong::Turns::of(func, &plan)?) } else { None };
         split(func, plan, turns, warps);
     }
     Ok(())

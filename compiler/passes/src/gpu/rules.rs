@@ -109,6 +109,8 @@ pub(super) fn kind(data: &InstData) -> Kind {
         | InstData::TmaFill { .. }
         | InstData::TmaStore { .. }
         | InstData::TmaStoreWait
+        | InstData::TakeTurn
+        | InstData::PassTurn
         | InstData::IsProducer
         | InstData::GridSync => Kind::Control,
     }

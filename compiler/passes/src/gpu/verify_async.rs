@@ -10,7 +10,8 @@
 //! 4. a copy of a group (`cp.async`) into a slot that was read since the last barrier, a read of a slot whose group was not waited for;
 //! 5. a product's sum that is used, other than by the next product, before a wait has named it;
 //! 6. copies out of shared memory that are under way when the program ends;
-//! 7. what a loop hands on as operand A of its next product, made while the one before is under way: both have the same registers.
+//! 7. a turn that is taken twice, or passed on by who does not have it (`ping_pong` within a program);
+//! 8. what a loop hands on as operand A of its next product, made while the one before is under way: both have the same registers.
 
 use std::collections::VecDeque;
 
@@ -103,12 +104,16 @@ pub fn verify_async(func: &Function) -> Result<(), String> {
                 tiles: FxHashMap::default(),
                 flying: VecDeque::new(),
                 storing: false,
+                in_turn: false,
                 handed_on: &handed_on,
                 ops: vec![],
             };
             trace.block(func.body)?;
             if trace.storing {
                 return Err(format!("copies out of shared memory are under way at the end (sizes of {size})"));
+            }
+            if trace.in_turn {
+                return Err(format!("a turn is never passed on (sizes of {size})"));
             }
             Ok(trace.ops)
         };
@@ -150,6 +155,8 @@ struct Trace<'f> {
     flying: VecDeque<Inst>,
     /// Copies out of shared memory are under way.
     storing: bool,
+    /// The warpgroup has the turn.
+    in_turn: bool,
     /// What a loop's body yields, and the parameter that it is in the next trip.
     handed_on: &'f FxHashMap<Value, Value>,
     ops: Vec<Op>,
@@ -280,6 +287,14 @@ impl Trace<'_> {
             }
             InstData::TmaStore { .. } => self.storing = true,
             InstData::TmaStoreWait => self.storing = false,
+            InstData::TakeTurn | InstData::PassTurn => {
+                let takes = matches!(data, InstData::TakeTurn);
+                if self.in_turn == takes {
+                    let what = if takes { "taken before it was passed on" } else { "passed on before it was taken" };
+                    return Err(format!("a turn is {what}"));
+                }
+                self.in_turn = takes;
+            }
             _ => self.scalar(data, results),
         }
         Ok(())

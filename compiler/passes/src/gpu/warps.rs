@@ -35,10 +35,10 @@ pub(crate) fn run(func: &mut Function, _: &PassContext) -> PassResult {
 }
 
 /// The schedule's warps; else as many as keep about 16 elements of the largest tile in a thread, at most 8, or 16 where a thread would have more than
-/// 32. Products are dealt to warps by their fragments and never get more than 8, and a warpgroup where two take turns. `None` where the schedule asks for what there is not.
+/// 32. Products are dealt to warps by their fragments and never get more than 8; where two programs, or two warpgroups of one, take turns, a program gets one warpgroup, or two. `None` where the schedule asks for what there is not.
 pub fn warps(func: &Function) -> Option<u32> {
     if func.schedule.ping_pong && func.schedule.warps.is_none() {
-        return Some(PING_PONG);
+        return Some(if func.schedule.persistent { PING_PONG } else { 2 * PING_PONG });
     }
     if let Some(warps) = func.schedule.warps {
         return (warps.is_power_of_two() && warps <= 32).then_some(warps);

@@ -35,7 +35,7 @@ block has 99 to 227 KiB. The message says what the kernel needs and what the tar
     TARGET_SCHEDULE = "K0905", "schedule that the target cannot follow", r#"
 A field of the schedule has a value that the target does not take: on the GPU, `warps` is 1, 2, 4, 8, 16 or 32; `cluster` is `[2, 1]`
 or `[1, 2]`; `cluster`, `split_k` and `pdl` take compute capability 9.0; `persistent` and `cluster` go neither with `cooperative` nor with `print`, `pdl` not with `cooperative`.
-`ping_pong` takes sm_90a, `persistent`, 4 warps, and as many trips of the loop over products in each program. `split_k` goes with none of `persistent`, `cluster`, `cooperative` and `print`, and takes a loop over products in the kernel's body that carries nothing but sums.
+`ping_pong` takes sm_90a; beside `persistent` 4 warps, and as many trips of the loop over products in each program; else 8 warps or more, and a loop whose second product takes what its first one gives. `split_k` goes with none of `persistent`, `cluster`, `cooperative` and `print`, and takes a loop over products in the kernel's body that carries nothing but sums.
 
 ```kiln,error
 #[schedule(warps = 3)]

@@ -39,11 +39,14 @@ pub(super) fn check(func: &Function, context: &PassContext) -> PassResult {
     if !context.has_warpgroups() {
         return refuse("warpgroups take turns on sm_90a alone");
     }
-    if !func.schedule.persistent {
-        return refuse("two programs of a thread block take turns, and only a `persistent` one has more than one");
+    if func.schedule.persistent && warps_of(func) != PING_PONG {
+        return refuse("a program of a `persistent` thread block is a warpgroup's, of 4 warps");
     }
-    if warps_of(func) != PING_PONG {
-        return refuse("a program is a warpgroup's, of 4 warps");
+    // Turns within a program are a matter of `overlap`.
+    if !func.schedule.persistent && warps_of(func) < 2 * PING_PONG {
+        return refuse(
+            "two programs of a `persistent` thread block take turns, or two warpgroups of a program, which are 8 warps",
+        );
     }
     Ok(())
 }
