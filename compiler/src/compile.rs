@@ -58,6 +58,8 @@ pub struct CompileOptions {
     pub stop_after: Option<String>,
     /// Measure each pass.
     pub time_passes: bool,
+    /// GPU code also for schedules that need more registers than there are: for finding out what ptxas makes of it.
+    pub over_registers: bool,
 }
 
 impl CompileOptions {
@@ -74,6 +76,7 @@ impl CompileOptions {
             print_before_failure: false,
             stop_after: None,
             time_passes: false,
+            over_registers: false,
         }
     }
 
@@ -147,7 +150,7 @@ impl Session {
         let signature = self.kernel(kernel)?;
         if options.checked && options.target != Target::Host {
             let message = "the checked mode is for the CPU: what a GPU would run is checked by the emulator";
-            return Err(self.refusal("K0906", message, SrcLoc::UNKNOWN));
+            return Err(self.refusal("K0906", message, None, SrcLoc::UNKNOWN));
         }
         let mut stages = vec![];
         let start = Instant::now();
@@ -194,14 +197,9 @@ impl Session {
         };
         let mut warnings = Report { diagnostics: warnings, sources: self.sources.clone() };
         if let Artifact::Ptx(artifact) = &artifact {
-            let warn = |remark: &Remark| {
-                let warning = Diagnostic::warning(codes::NARROW_ACCESS, remark.message.clone());
-                match span(remark.loc) {
-                    Some(at) => warning.primary(at, ""),
-                    None => warning,
-                }
-            };
-            warnings.diagnostics.extend(artifact.narrow.iter().map(warn));
+            for remark in &artifact.remarks {
+                warnings.diagnostics.push(self.warning(remark)?);
+            }
         }
         Ok(Compiled { artifact, tile_ir, layouts, dumps: dumps.clone(), warnings, stages })
     }
@@ -232,7 +230,8 @@ impl Session {
                 Ok(Artifact::Host(object))
             }
             Target::Gpu(gpu) => {
-                let codegen = nvptx::Options { keep_llvm: options.emit.llvm, fits_32_bit };
+                let codegen =
+                    nvptx::Options { keep_llvm: options.emit.llvm, fits_32_bit, over_registers: options.over_registers };
                 let artifact =
                     self.guard("generating PTX", || nvptx::compile(module, *gpu, codegen))?.map_err(|e| self.codegen_error(e))?;
                 let times = artifact.timings;
@@ -250,14 +249,29 @@ impl Session {
         }
     }
 
+    /// A remark of passes or code generation as a diagnostic.
+    fn warning(&self, remark: &Remark) -> Result<Diagnostic, CompileError> {
+        let unknown =
+            || self.internal("compiling", format!("a warning with the unknown code {}: {}", remark.code, remark.message));
+        let entry = codes::find(remark.code).ok_or_else(unknown)?;
+        let warning = Diagnostic::warning(entry.code, remark.message.clone());
+        Ok(match span(remark.loc) {
+            Some(at) => warning.primary(at, ""),
+            None => warning,
+        })
+    }
+
     /// A refusal by passes or code generation as a diagnostic.
-    fn refusal(&self, code: &str, message: &str, loc: SrcLoc) -> CompileError {
+    fn refusal(&self, code: &str, message: &str, help: Option<&str>, loc: SrcLoc) -> CompileError {
         let Some(entry) = codes::find(code) else {
             return self.internal("compiling", format!("refusal with the unknown code {code}: {message}"));
         };
         let mut diagnostic = Diagnostic::error(entry.code, message);
         if let Some(span) = span(loc) {
             diagnostic = diagnostic.primary(span, "");
+        }
+        if let Some(help) = help {
+            diagnostic = diagnostic.help(help);
         }
         let diagnostics: Diagnostics = [diagnostic].into_iter().collect();
         CompileError::Refused(Report { diagnostics, sources: self.sources.clone() })
@@ -269,7 +283,7 @@ impl Session {
 
     fn pass_error(&self, error: PassError) -> CompileError {
         match error {
-            PassError::Unsupported(failure) => self.refusal(failure.code, &failure.message, failure.loc),
+            PassError::Unsupported(failure) => self.refusal(failure.code, &failure.message, None, failure.loc),
             PassError::UnknownPass(..) => CompileError::UnknownPass(error.to_string()),
             PassError::Ice { pass, message, reproducer } => {
                 CompileError::Ice(Ice { stage: format!("running pass `{pass}`"), message, reproducer })
@@ -280,7 +294,7 @@ impl Session {
 
     fn codegen_error(&self, error: CodegenError) -> CompileError {
         match error {
-            CodegenError::Unsupported { code, message, loc, .. } => self.refusal(code, &message, loc),
+            CodegenError::Unsupported { code, message, help, loc, .. } => self.refusal(code, &message, help.as_deref(), loc),
             CodegenError::Internal(message) => self.internal("generating code", message),
         }
     }

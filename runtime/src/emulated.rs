@@ -26,19 +26,21 @@ pub struct EmulatorOptions {
     pub sanitizers: Sanitizers,
     /// Count what every instruction does; see [`crate::Launched::emulation`].
     pub counters: bool,
+    /// Multiprocessors, which is how many blocks a persistent kernel has at most; as many as a usual product of the architecture has where None.
+    pub sms: Option<u32>,
 }
 
 impl Default for EmulatorOptions {
     /// sm_90a, everything as late as the program allows, all checks, no counters.
     fn default() -> Self {
         let target = GpuTarget { sm: 90, arch_specific: true };
-        EmulatorOptions { target, schedule: Schedule::Lazy, sanitizers: Sanitizers::ALL, counters: false }
+        EmulatorOptions { target, schedule: Schedule::Lazy, sanitizers: Sanitizers::ALL, counters: false, sms: None }
     }
 }
 
 impl EmulatorOptions {
     /// Reads the words behind `emulator:`, separated by commas: an architecture (`sm_80`), a schedule (`eager`, `lazy`, `random=SEED`, `lazy-random=SEED`), `unchecked` for no
-    /// sanitizers.
+    /// sanitizers, `sms=NUMBER` for another number of multiprocessors.
     ///
     /// # Errors
     /// The word that is not understood.
@@ -53,6 +55,10 @@ impl EmulatorOptions {
                 ("eager", _) => options.schedule = Schedule::Eager,
                 ("lazy", _) => options.schedule = Schedule::Lazy,
                 ("unchecked", _) => options.sanitizers = Sanitizers::NONE,
+                (_, Some(("sms", number))) => match number.parse() {
+                    Ok(sms @ 1..) => options.sms = Some(sms),
+                    _ => return Err(format!("`{number}` is no number of multiprocessors: sms=NUMBER takes one from 1")),
+                },
                 (_, Some((kind @ ("random" | "lazy-random"), seed))) => match seed.parse() {
                     Ok(seed) if kind == "random" => options.schedule = Schedule::Random(seed),
                     Ok(seed) => options.schedule = Schedule::LazyRandom(seed),
@@ -60,7 +66,7 @@ impl EmulatorOptions {
                 },
                 _ => {
                     return Err(format!(
-                        "the emulator has no option `{word}`: there are sm_80, sm_86, sm_89, sm_90, sm_90a, eager, lazy, random=SEED, lazy-random=SEED and unchecked"
+                        "the emulator has no option `{word}`: there are sm_80, sm_86, sm_89, sm_90, sm_90a, eager, lazy, random=SEED, lazy-random=SEED, sms=NUMBER and unchecked"
                     ));
                 }
             }
@@ -80,11 +86,17 @@ impl EmulatorOptions {
         if self.sanitizers == Sanitizers::NONE {
             text.push_str(",unchecked");
         }
+        if let Some(sms) = self.sms {
+            text.push_str(&format!(",sms={sms}"));
+        }
         text
     }
 
-    /// Multiprocessors of a usual product of the architecture: A100, GA102, AD102, H100.
+    /// Multiprocessors: those that are said, else those of a usual product of the architecture (A100, GA102, AD102, H100).
     pub(crate) fn multiprocessors(&self) -> i64 {
+        if let Some(sms) = self.sms {
+            return i64::from(sms);
+        }
         match self.target.sm {
             80 => 108,
             86 => 84,
@@ -331,11 +343,13 @@ mod tests {
 
     #[test]
     fn options_are_read_and_written() {
-        for text in ["sm_90a", "sm_80,eager", "sm_86,random=7", "sm_89,unchecked", "sm_90,random=0,unchecked"] {
+        for text in
+            ["sm_90a", "sm_80,eager", "sm_86,random=7", "sm_89,unchecked", "sm_90,random=0,unchecked", "sm_90a,eager,sms=3"]
+        {
             assert_eq!(EmulatorOptions::parse(text).unwrap().words(), text);
         }
         assert_eq!(EmulatorOptions::parse("lazy").unwrap(), EmulatorOptions::default());
-        for wrong in ["", "sm_70", "sm_87", "random", "random=x", "fast", "sm_80;eager"] {
+        for wrong in ["", "sm_70", "sm_87", "random", "random=x", "sms", "sms=0", "fast", "sm_80;eager"] {
             assert!(EmulatorOptions::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -5,6 +5,7 @@ mod attention_backward;
 mod attention_packed;
 mod fused_products;
 mod schedules;
+mod tune_space;
 mod wide;
 
 use kiln::emulator::FaultKind;

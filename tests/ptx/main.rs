@@ -6,6 +6,7 @@
 mod attention;
 mod fused_products;
 mod sass;
+mod tune_lists;
 mod wide;
 
 use std::collections::BTreeMap;

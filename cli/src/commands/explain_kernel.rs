@@ -51,6 +51,8 @@ pub fn run(options: &ExplainOptions, file: &str, ui: &Ui) -> Result<ExitCode> {
 fn head(name: &str, grid: &str, artifact: &PtxArtifact, assembled: Option<&Assembled>) -> String {
     let mut text =
         format!("kernel `{name}` for {}: grid {grid}, {} warps a program\n", artifact.target.name(), artifact.num_warps);
+    let least =
+        artifact.registers.map(|r| format!("at least {} of {} a thread, tiles and what belongs to them", r.least, r.most));
     match assembled {
         Some(found) => {
             let _ = writeln!(
@@ -68,7 +70,10 @@ fn head(name: &str, grid: &str, artifact: &PtxArtifact, assembled: Option<&Assem
                 let _ = writeln!(text, "  {w}");
             });
         }
-        None => text.push_str("  registers      not known: ptxas was not found (KILN_TOOLS, CUDA_HOME or the search path)\n"),
+        None => {
+            let least = least.as_deref().unwrap_or("not known");
+            let _ = writeln!(text, "  registers      {least}: ptxas was not found (KILN_TOOLS, CUDA_HOME or the search path)");
+        }
     }
     let _ = writeln!(text, "  shared memory  {} bytes a program", artifact.shared_bytes);
     let _ = writeln!(

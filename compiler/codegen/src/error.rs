@@ -12,6 +12,8 @@ pub enum CodegenError {
         code: &'static str,
         /// What, with the operation's name and types.
         message: String,
+        /// What to do about it, where that can be said.
+        help: Option<String>,
         /// `file.kiln:line:column`, or `?`.
         place: String,
         /// The same place for diagnostics that show the source.
@@ -32,7 +34,15 @@ impl CodegenError {
         message: impl Into<String>,
     ) -> Self {
         let loc = func.locs[inst];
-        CodegenError::Unsupported { code, message: message.into(), place: module.describe(loc), loc }
+        CodegenError::Unsupported { code, message: message.into(), help: None, place: module.describe(loc), loc }
+    }
+
+    /// The refusal with what to do about it.
+    pub(crate) fn with_help(mut self, text: impl Into<String>) -> Self {
+        if let CodegenError::Unsupported { help, .. } = &mut self {
+            *help = Some(text.into());
+        }
+        self
     }
 
     /// A broken assumption of ours.

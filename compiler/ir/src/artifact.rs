@@ -7,7 +7,7 @@ mod tensor_map;
 use std::time::Duration;
 
 pub use host::{AccessInfo, AssertInfo, HostObject, HostTimings, PrintInfo, PrintOperand};
-pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings, Remark};
+pub use ptx::{GpuTarget, GridMapping, LayoutStats, PtxArtifact, PtxParam, PtxTimings, RegisterUse, Remark};
 pub use tensor_map::{MAX_RANK, MapShape, TensorMap};
 
 /// What to compile for.

@@ -6,6 +6,7 @@ use cranelift_entity::{PrimaryMap, SecondaryMap};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::artifact::Remark;
 use crate::entity::{Block, Inst, Value};
 use crate::inst::InstData;
 use crate::types::Type;
@@ -164,6 +165,8 @@ pub struct Function {
     pub schedule: crate::signature::Schedule,
     /// Where the function is.
     pub loc: SrcLoc,
+    /// What passes have to say to its author. No part of the IR's text.
+    pub remarks: Vec<Remark>,
 }
 
 impl Function {
@@ -186,6 +189,7 @@ impl Function {
             blocks,
             schedule: Default::default(),
             loc: SrcLoc::UNKNOWN,
+            remarks: Vec::new(),
         }
     }
 

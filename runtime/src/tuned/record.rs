@@ -80,6 +80,8 @@ pub struct Timing {
 pub enum Reason {
     /// A condition of the space, a `requires` clause, or a value that a field does not take.
     Condition,
+    /// It asks for more than the device has: registers, shared memory, warps.
+    Refused,
     /// It does not compile.
     Compile,
     /// It does not run: a fault, a failed assertion, a launch that is refused.

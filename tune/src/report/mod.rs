@@ -91,7 +91,7 @@ pub struct Size {
 pub struct Row {
     /// The values.
     pub config: Config,
-    /// `time`, `not looked at`, `condition`, `compile`, `fault` or `differs`.
+    /// `time`, `not looked at`, `condition`, `refused`, `compile`, `fault` or `differs`.
     pub status: String,
     /// Why it is out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -118,6 +118,7 @@ impl Row {
             Some(Outcome::Rejected { reason, message }) => {
                 let status = match reason {
                     Reason::Condition => "condition",
+                    Reason::Refused => "refused",
                     Reason::Compile => "compile",
                     Reason::Fault => "fault",
                     Reason::Differs => "differs",

@@ -158,10 +158,7 @@ impl Rig for Stand<'_> {
                     self.kernels[i] = Some(kernel);
                     Ok(code)
                 }
-                Err(error) => {
-                    let reason = if matches!(error, Error::Compile(_)) { Reason::Compile } else { Reason::Fault };
-                    Err((reason, error.to_string()))
-                }
+                Err(error) => Err((reason(&error), error.to_string())),
             };
             (i, result)
         };
@@ -187,6 +184,16 @@ impl Drop for Stand<'_> {
     fn drop(&mut self) {
         // A sweep that ends early leaves no thread behind. Whether that one panicked is of no interest any more.
         let _ = self.ahead.take().map(JoinHandle::join);
+    }
+}
+
+/// Why a configuration that there is no code for is out. Codes K09xx are limits of targets.
+fn reason(error: &Error) -> Reason {
+    let of_target = |report: &kiln::Report| report.diagnostics.iter().all(|d| d.code.as_str().starts_with("K09"));
+    match error {
+        Error::Compile(_) if error.report().is_some_and(of_target) => Reason::Refused,
+        Error::Compile(_) => Reason::Compile,
+        _ => Reason::Fault,
     }
 }
 

@@ -221,7 +221,7 @@ fn show(ui: &Ui, sweep: &Sweep, size: &Size, top: usize) {
         line("(defaults)", defaults);
     }
     let count = |status: &str| size.trials.iter().filter(|row| row.status == status).count();
-    let states = ["time", "condition", "compile", "fault", "differs", "not looked at"];
+    let states = ["time", "condition", "refused", "compile", "fault", "differs", "not looked at"];
     let counts: Vec<String> =
         states.iter().map(|s| (count(s), s)).filter(|(n, _)| *n > 0).map(|(n, s)| format!("{n} {s}")).collect();
     out.push_str(&format!("  {} configurations: {}", size.trials.len(), counts.join(", ")));
@@ -229,7 +229,9 @@ fn show(ui: &Ui, sweep: &Sweep, size: &Size, top: usize) {
         out.push_str(&format!("; the cost model's rank correlation is {rank:.2}"));
     }
     out.push('\n');
-    for row in size.trials.iter().filter(|row| matches!(row.status.as_str(), "compile" | "fault" | "differs")).take(top) {
+    for row in
+        size.trials.iter().filter(|row| matches!(row.status.as_str(), "refused" | "compile" | "fault" | "differs")).take(top)
+    {
         out.push_str(&format!("  out: {}: {}: {}\n", row.config, row.status, row.message.lines().next().unwrap_or_default()));
     }
     ui.out(&out);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use cranelift_entity::SecondaryMap;
-use kiln_ir::{Block, Const, Elem, Function, Inst, InstData, Module, ScalarType, Shape, Type, TypeData, Value};
+use kiln_ir::{Const, Elem, Function, Inst, InstData, Module, ScalarType, Shape, Type, TypeData, Value};
 use kiln_passes::gpu::{Facts, MmaDot};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::error::{Result, internal};
@@ -82,6 +82,8 @@ pub(super) struct Emitter<'a> {
     pub(super) staging: Option<Val>,
     /// How many registers each role has, where they differ.
     pub(super) registers: Option<Registers>,
+    /// How many registers of each tile are being worked on, where not all are.
+    pub(super) part: Option<usize>,
     slots: SecondaryMap<Value, Option<Slot>>,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Emitter<'a> {
             program_loops: 0,
             staging: None,
             registers,
+            part: None,
             slots: SecondaryMap::new(),
         }
     }
@@ -169,22 +172,12 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(super) fn block(&mut self, block: Block) -> Result<()> {
-        let mut passed: FxHashSet<&InstData> = FxHashSet::default();
-        for &inst in &self.func.blocks[block].insts {
-            self.w.location = self.lines.location(self.module, self.func.locs[inst]);
-            self.scratch.next_instruction();
-            let data = &self.func.insts[inst];
-            if let InstData::BarrierArrive { slot: freed, .. } = data {
-                passed.retain(|wait| !matches!(wait, InstData::BarrierWait { slot, .. } if slot == freed));
-            }
-            if matches!(data, InstData::BarrierWait { .. }) && !passed.insert(data) {
-                self.barrier_passed();
-            } else {
-                self.inst(inst)?;
-            }
-            self.end_rings(inst);
-        }
+    /// Writes one instruction.
+    pub(super) fn one(&mut self, inst: Inst) -> Result<()> {
+        self.w.location = self.lines.location(self.module, self.func.locs[inst]);
+        self.scratch.next_instruction(inst);
+        self.inst(inst)?;
+        self.end_rings(inst);
         Ok(())
     }
 
@@ -378,7 +371,7 @@ impl<'a> Emitter<'a> {
     }
 
     pub(super) fn define_value(&mut self, value: Value, regs: Vec<Val>) {
-        debug_assert_eq!(regs.len(), self.register_count(self.func.ty(value)), "{value}");
+        debug_assert_eq!(regs.len(), self.part.unwrap_or_else(|| self.register_count(self.func.ty(value))), "{value}");
         self.slots[value] = Some(Slot::Tile(regs.into()));
     }
 

@@ -6,6 +6,8 @@ use crate::CodegenError;
 
 /// More shared memory than a thread block of the target can have.
 pub(super) const SHARED_MEMORY: &str = "K0903";
+/// More registers than a thread can have.
+pub(super) const REGISTERS: &str = "K0908";
 
 /// A schedule that the target cannot follow.
 pub(super) const SCHEDULE: &str = "K0905";
@@ -15,7 +17,7 @@ pub(super) type Result<T> = std::result::Result<T, CodegenError>;
 
 /// A refusal of the kernel as a whole.
 pub(super) fn refuse_kernel(module: &kiln_ir::Module, loc: SrcLoc, code: &'static str, message: String) -> CodegenError {
-    CodegenError::Unsupported { code, message, place: module.describe(loc), loc }
+    CodegenError::Unsupported { code, message, help: None, place: module.describe(loc), loc }
 }
 
 /// A broken assumption of ours.

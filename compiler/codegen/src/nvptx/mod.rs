@@ -16,6 +16,7 @@ mod dot;
 mod emit;
 mod epilogue;
 mod error;
+mod fits;
 mod float8;
 mod fragments;
 mod lines;
@@ -24,6 +25,7 @@ mod mma;
 mod order;
 mod packed;
 mod params;
+mod parts;
 mod print;
 mod reduce;
 mod registers;
@@ -48,7 +50,8 @@ mod words;
 use std::time::Instant;
 
 use crate::CodegenError;
-use error::{Result, SCHEDULE, SHARED_MEMORY, internal, refuse_kernel};
+use error::{Result, SCHEDULE, internal, refuse_kernel};
+use fits::Need;
 use kiln_ir::artifact::Target;
 use kiln_ir::verify::CheckedModule;
 use kiln_ir::{InstData, Module};
@@ -56,7 +59,9 @@ use kiln_passes::gpu::{layout_stats, narrow_accesses, verify_async};
 use kiln_passes::manager::run_passes;
 use kiln_passes::{PassContext, PassError, PassOptions, pipeline};
 
-pub use kiln_ir::artifact::{GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, TensorMap};
+pub use kiln_ir::artifact::{
+    GpuTarget, GridMapping, LayoutStats, MapShape, PtxArtifact, PtxParam, PtxTimings, RegisterUse, TensorMap,
+};
 
 /// Shared memory that every launch may use without asking the driver.
 const STATIC_LIMIT: u32 = 48 * 1024;
@@ -68,6 +73,8 @@ pub struct Options {
     pub keep_llvm: bool,
     /// Extents of the launch's tensors and offsets into them fit in 32 bits (`Specialization::fits_32_bit`), also where not all that is computed does.
     pub fits_32_bit: bool,
+    /// Code also for what needs more registers than there are, to see what ptxas makes of it.
+    pub over_registers: bool,
 }
 
 /// Compiles the kernel of a module whose calls are inlined.
@@ -104,6 +111,10 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
     let func = &laid_out.funcs[kernel];
     let warps = func.schedule.warps.ok_or_else(|| internal("no pass decided on warps"))?;
     let mut emitter = emit::Emitter::new(&laid_out, func, target, warps);
+    let need = Need::of(func, emitter.threads.block(), emitter.registers);
+    if let Some(need) = need.as_ref().filter(|_| !options.over_registers) {
+        need.check(&laid_out, func)?;
+    }
     emitter.body()?;
     let shared_bytes = emitter.scratch.bytes();
     if shared_bytes > target.shared_bytes() {
@@ -113,12 +124,7 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
             timings.build += start.elapsed();
             return Ok(Attempt::FewerStages { ring_bytes: left });
         }
-        let message = format!(
-            "the kernel needs {shared_bytes} bytes of shared memory, a thread block of {} has at most {}",
-            target.name(),
-            target.shared_bytes()
-        );
-        return Err(refuse_kernel(&laid_out, func.loc, SHARED_MEMORY, message));
+        return Err(emitter.too_much_shared_memory());
     }
     let all_warps = emitter.threads.block() / 32;
     let (params, grid) = (emitter.params.list.clone(), emitter.params.grid);
@@ -141,7 +147,8 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
         asserts,
         prints,
         llvm,
-        narrow: narrow_accesses(func, warps),
+        registers: need.map(|need| need.registers),
+        remarks: func.remarks.iter().cloned().chain(narrow_accesses(func, warps)).collect(),
         timings: *timings,
     })))
 }

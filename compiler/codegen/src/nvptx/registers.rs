@@ -2,9 +2,11 @@
 //!
 //! A kernel starts with as many registers for every thread, and its warps stand on four schedulers: behind two warpgroups of consumers even one warp more
 //! leaves each thread 168. That is enough for one accumulator of 128 registers and what belongs to it, not for attention's loop, which holds two, and an operand,
-//! at once. There a whole warpgroup is started for the producer, which gives its registers to the consumers. Only whole warpgroups can.
+//! at once, nor for an epilogue that loads a row of 256 numbers beside 128 sums. There a whole warpgroup is started for the producer, which gives its registers
+//! to the consumers. Only whole warpgroups can.
 
 use kiln_ir::{Function, Inst, InstData, Type};
+use kiln_passes::gpu::loaded_beside;
 
 /// Warps of a warpgroup.
 const GROUP: u32 = 4;
@@ -16,6 +18,8 @@ const PRODUCER: u32 = 24;
 const MOST: u32 = 240;
 /// What a consumer needs beside its tiles: addresses, slots, what is computed on the way.
 const BESIDE: u32 = 40;
+/// What it needs behind its loops to get from what is loaded there, and its sums, to what is stored.
+const STEPS: u32 = 24;
 
 /// Registers of a thread, by role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +38,9 @@ impl Registers {
         let there_are = REGISTERS / (32 * GROUP * (groups + 1)) / 8 * 8;
         let mut needed = 0;
         func.walk(|_, inst| needed = needed.max(in_loop(func, inst, warps)));
+        let fits = needed + BESIDE <= there_are && loaded_beside(func) + STEPS <= there_are;
         // One warpgroup and a warp beside it have as many as there can be.
-        if groups < 2 || needed + BESIDE <= there_are {
+        if groups < 2 || fits {
             return None;
         }
         let consumer = ((there_are * (groups + 1) - PRODUCER) / groups / 8 * 8).min(MOST);

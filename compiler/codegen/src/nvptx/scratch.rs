@@ -20,6 +20,13 @@ const BANKS: u32 = 128;
 /// Bytes after which the widest swizzle repeats.
 const SWIZZLE: u32 = 1024;
 
+/// A piece of shared memory, and the instruction that it is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SharedPiece {
+    pub(super) of: Option<Inst>,
+    pub(super) bytes: u32,
+}
+
 /// What is allocated, and what protects it.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -31,13 +38,19 @@ pub(super) struct Scratch {
     arena: u32,
     /// Most bytes of rings at one time.
     ring_bytes: u32,
-    /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its bytes.
-    rings: Vec<(Inst, u32)>,
+    /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its memory.
+    rings: Vec<(Inst, SharedPiece)>,
+    /// Small exchanges and others that own their memory.
+    owned: Vec<SharedPiece>,
+    /// What lay in the arena when there was most in it.
+    fullest: Vec<SharedPiece>,
     arena_used: bool,
     /// The instruction that used the arena last, and whether a later one had a barrier on every path.
     arena_last: u32,
     arena_synced: bool,
-    /// Number of the current instruction: an exchange is over with the instruction it is for.
+    /// The current instruction.
+    current: Option<Inst>,
+    /// Its number: an exchange is over with the instruction it is for.
     instruction: u32,
     /// Exchanges of each loop around the current place that may need a barrier in front.
     open: Vec<Vec<Exchange>>,
@@ -68,7 +81,8 @@ impl Scratch {
     }
 
     /// The next instruction begins.
-    pub(super) fn next_instruction(&mut self) {
+    pub(super) fn next_instruction(&mut self, inst: Inst) {
+        self.current = Some(inst);
         self.instruction += 1;
     }
 
@@ -129,7 +143,31 @@ impl Scratch {
 
     /// Bytes of the rings in use.
     fn in_rings(&self) -> u32 {
-        self.rings.iter().map(|(_, bytes)| bytes).sum()
+        self.rings.iter().map(|(_, piece)| piece.bytes).sum()
+    }
+
+    /// The current instruction's need of so many bytes.
+    fn here(&self, bytes: u32) -> SharedPiece {
+        SharedPiece { of: self.current, bytes }
+    }
+
+    /// Makes room for all rings in use, and an exchange behind them.
+    fn fill_arena(&mut self, exchange: Option<u32>) {
+        let exchange = exchange.map(|bytes| self.here(bytes));
+        self.hold(self.rings.iter().map(|(_, piece)| *piece).chain(exchange).collect());
+    }
+
+    /// Makes room for all that lies in the arena at a time.
+    fn hold(&mut self, pieces: Vec<SharedPiece>) {
+        let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+        if bytes > self.arena {
+            (self.arena, self.fullest) = (bytes, pieces);
+        }
+    }
+
+    /// What takes the kernel's shared memory where most of it is taken.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &SharedPiece> {
+        self.owned.iter().chain(&self.fullest)
     }
 
     /// Bytes of shared memory the kernel needs.
@@ -149,7 +187,7 @@ impl Emitter<'_> {
             }
             let live = self.scratch.in_rings();
             let each = self.each_groups(bytes, self.scratch.align(u32::MAX));
-            self.scratch.arena = self.scratch.arena.max(live + each * self.groups_here());
+            self.scratch.fill_arena(Some(each * self.groups_here()));
             // The arena starts where the small pieces end, which is known only at the end.
             let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
             self.own_groups(first, each)
@@ -172,7 +210,8 @@ impl Emitter<'_> {
         }
         self.scratch.use_arena();
         self.barrier();
-        self.scratch.arena = self.scratch.arena.max(bytes.next_multiple_of(16));
+        let alone = self.scratch.here(bytes.next_multiple_of(16));
+        self.scratch.hold(vec![alone]);
         self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(0), 1))
     }
 
@@ -208,10 +247,10 @@ impl Emitter<'_> {
         let live = self.scratch.in_rings();
         let align = self.scratch.align(u32::MAX);
         let each = bytes.next_multiple_of(align);
-        self.scratch.rings.push((last, each * self.groups_here()));
-        let live_now = self.scratch.in_rings();
-        self.scratch.arena = self.scratch.arena.max(live_now);
-        self.scratch.ring_bytes = self.scratch.ring_bytes.max(live_now);
+        let piece = self.scratch.here(each * self.groups_here());
+        self.scratch.rings.push((last, piece));
+        self.scratch.fill_arena(None);
+        self.scratch.ring_bytes = self.scratch.ring_bytes.max(self.scratch.in_rings());
         let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
         self.own_groups(first, each)
     }
@@ -281,7 +320,10 @@ impl Emitter<'_> {
         let align = self.scratch.align(bytes);
         let at = self.scratch.small.next_multiple_of(align);
         let each = self.each_groups(bytes, align);
-        self.scratch.small = at + each * self.groups_here();
+        let all = each * self.groups_here();
+        self.scratch.small = at + all;
+        let piece = self.scratch.here(all);
+        self.scratch.owned.push(piece);
         let first = self.w.at_entry(|w| w.offset(Val::shared_base(), Val::int(Ty::I32, i64::from(at)), 1));
         self.own_groups(first, each)
     }

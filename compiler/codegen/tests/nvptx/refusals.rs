@@ -3,7 +3,8 @@
 use kiln_codegen::CodegenError;
 use kiln_codegen::nvptx::GpuTarget;
 
-use crate::support::{kernel, try_compile};
+use crate::epilogue::{PRODUCT, Product};
+use crate::support::{kernel, ptx, try_compile};
 
 fn refused(text: &str, target: &str) -> (&'static str, String, String) {
     match try_compile(text, target) {
@@ -24,7 +25,64 @@ fn shared_memory() {
                 yield\n}\n";
     let (code, message, _) = refused(text, "sm_80");
     assert_eq!(code, "K0903");
-    assert_eq!(message, "the kernel needs 262144 bytes of shared memory, a thread block of sm_80 has at most 166912");
+    assert_eq!(
+        message,
+        "the kernel needs 262144 bytes of shared memory, a thread block of sm_80 has at most 166912: 262144 for an exchange of [256, 256] between threads"
+    );
+}
+
+/// Rings that do not fit with one slot each are named by the tensors that fill them.
+#[test]
+fn shared_memory_of_rings() {
+    let text = Product { tile: [128, 64, 512], warps: 8, ..PRODUCT }.text();
+    let (code, message, _) = refused(&text, "sm_86");
+    assert_eq!(code, "K0903");
+    assert_eq!(
+        message,
+        "the kernel needs 196608 bytes of shared memory, a thread block of sm_86 has at most 101376: 131072 for one slot of `a` ([128, 512] f16), \
+         65536 for one slot of `b` ([512, 64] f16)"
+    );
+}
+
+/// Sums that no thread has registers for: at once, and with what to do about it.
+#[test]
+fn registers() {
+    let product = Product { tile: [128, 256, 32], warps: 4, ..PRODUCT };
+    for (target, schedule, expected) in [
+        ("sm_80", "", "each of 128 threads needs at least 260 registers at this product and can have 255: 256 for "),
+        ("sm_90a", "", "each of 160 threads needs at least 260 registers at this product and can have 255: 256 for "),
+        ("sm_90a", ", max_regs 128", "can have 128: 256 for "),
+    ] {
+        let (code, message, _) = refused(&Product { schedule, ..product }.text(), target);
+        assert_eq!(code, "K0908");
+        assert!(message.contains(expected) && message.contains("([128, 256] f32)"), "{target}: {message}");
+    }
+    for target in ["sm_80", "sm_90a"] {
+        let fits = ptx(&Product { warps: 8, ..product }.text(), target).registers.expect("a product");
+        assert!((132..=168).contains(&fits.least) && fits.least < fits.most, "{fits:?}");
+    }
+}
+
+/// More stages than fit: as many as do, and a warning that says so.
+#[test]
+fn stages() {
+    for (target, stages, expected) in [
+        ("sm_90a", 8, "8 stages are asked for and 4 fit: one takes 49152 bytes of shared memory, and they can have "),
+        ("sm_90a", 4, ""),
+        ("sm_80", 8, "8 stages are asked for and 3 fit: one takes 49152 bytes of shared memory, and they can have 166912"),
+        ("sm_86", 3, "3 stages are asked for and 2 fit: one takes 49152 bytes of shared memory, and they can have 101376"),
+    ] {
+        let text = Product { tile: [128, 256, 64], warps: 8, ..PRODUCT }.text().replace("stages 2", &format!("stages {stages}"));
+        let artifact = ptx(&text, target);
+        let found: Vec<&str> = artifact.remarks.iter().filter(|r| r.code == "K2008").map(|r| &*r.message).collect();
+        match expected {
+            "" => assert_eq!(found, [""; 0], "{target}"),
+            _ => assert!(found.len() == 1 && found[0].starts_with(expected), "{target}: {found:?}"),
+        }
+    }
+    // Nobody asked.
+    let text = Product { tile: [128, 256, 64], warps: 8, schedule: "", ..PRODUCT }.text();
+    assert_eq!(ptx(&text, "sm_86").remarks, []);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn try_compile(text: &str, target: &str) -> Result<PtxArtifact, CodegenError
     let module = parse_module(text).unwrap_or_else(|e| panic!("test input: {e}\n{text}"));
     let module = verify(module).unwrap_or_else(|(_, v)| panic!("test input: {v:?}\n{text}"));
     let target = GpuTarget::from_name(target).expect("a supported target");
-    compile(&module, target, Options { keep_llvm: true, fits_32_bit: false })
+    compile(&module, target, Options { keep_llvm: true, ..Options::default() })
 }
 
 /// Compiles Tile IR text that the target supports.

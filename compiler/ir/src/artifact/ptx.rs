@@ -196,9 +196,20 @@ pub struct PtxTimings {
     pub codegen: Duration,
 }
 
+/// Registers (32 bits) of a thread that holds tiles, in a kernel with products.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegisterUse {
+    /// What tiles take at the least, with what every kernel needs beside them. ptxas needs more, never less.
+    pub least: u32,
+    /// What the thread can have.
+    pub most: u32,
+}
+
 /// Something about a kernel that its author should know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remark {
+    /// Code of the registry, `K20xx`.
+    pub code: &'static str,
     /// Where.
     pub loc: SrcLoc,
     /// What, without code and place.
@@ -235,9 +246,12 @@ pub struct PtxArtifact {
     pub prints: Vec<PrintInfo>,
     /// LLVM text after optimization, where asked for.
     pub llvm: Option<String>,
-    /// Accesses that could not be made wide; none for an artifact read from a cache.
+    /// What there is to warn of; nothing for an artifact read from a cache.
     #[serde(skip)]
-    pub narrow: Vec<Remark>,
+    pub remarks: Vec<Remark>,
+    /// Registers of threads that hold tiles; None without products, and for an artifact read from a cache.
+    #[serde(skip)]
+    pub registers: Option<RegisterUse>,
     /// Stage times of this compilation (zero for an artifact read from a cache).
     #[serde(skip)]
     pub timings: PtxTimings,

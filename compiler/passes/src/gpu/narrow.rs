@@ -10,6 +10,8 @@ use super::facts::{Facts, fact_divisor};
 
 /// Bytes of elements from which on an access of one is wide enough.
 const WIDE_ENOUGH: u32 = 8;
+/// The code of the warning.
+const NARROW: &str = "K2007";
 
 /// The accesses of `func` over `warps` warps that could not be made wide, one a place in the source.
 pub fn narrow_accesses(func: &Function, warps: u32) -> Vec<Remark> {
@@ -27,7 +29,7 @@ pub fn narrow_accesses(func: &Function, warps: u32) -> Vec<Remark> {
             && is_narrow(func, &facts, inst, warps)
             && let Some(reason) = reason(func, &facts, place)
         {
-            remarks.push(Remark { loc, message: format!("this {what} goes one element at a time: {reason}") });
+            remarks.push(Remark { code: NARROW, loc, message: format!("this {what} goes one element at a time: {reason}") });
         }
     });
     remarks

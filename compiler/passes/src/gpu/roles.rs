@@ -35,12 +35,14 @@ mod consumer;
 mod ping_pong;
 mod producer;
 
+use kiln_ir::artifact::Remark;
 use kiln_ir::ops::{BinaryOp, CmpOp};
 use kiln_ir::{Block, Function, Inst, InstData, LayoutId, SrcLoc, Type, Value};
 use kiln_ir::{Place, ScalarType};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::facts::Facts;
+use super::fewer_stages::{fewer_stages, remark};
 use super::stage::{Staged, binary, compare, constant, slot_bytes, staged_loads};
 use super::tma::{mappable, tensor_boxes};
 use super::warps_of;
@@ -62,6 +64,7 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     {
         let turns =
             if func.schedule.ping_pong && func.schedule.persistent { Some(ping_pong::Turns::of(func, &plan)?) } else { None };
+        remark(func, plan.fewer.clone());
         split(func, plan, turns, warps);
     }
     Ok(())
@@ -95,6 +98,8 @@ struct Plan {
     shared: FxHashSet<Inst>,
     /// Which of the two this is, where there are such loads.
     rank: Option<Value>,
+    /// The warning that there are fewer slots than were asked for.
+    fewer: Option<Remark>,
 }
 
 impl Plan {
@@ -125,10 +130,24 @@ impl Plan {
         if fitting == 1 && most > 1 {
             return None;
         }
+        let fewer = Plan::fewer(func, &groups, fitting, context.ring_bytes);
         for group in &mut groups {
             group.slots = group.slots.min(fitting);
         }
-        Some(Plan { groups, of_load, needed, shared, rank })
+        Some(Plan { groups, of_load, needed, shared, rank, fewer })
+    }
+
+    /// The warning for the largest loads of which there are fewer slots than were asked for, in words of a stage: what has as many slots.
+    fn fewer(func: &Function, groups: &[Group], fitting: u32, room: u32) -> Option<Remark> {
+        let asked = groups.iter().map(|group| group.slots).max()?;
+        let (ringed, once): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.slots == asked);
+        let bytes = ringed.iter().map(|group| group.bytes).sum();
+        let others: u32 = once.iter().map(|group| group.bytes * group.slots.min(fitting)).sum();
+        let largest = ringed.iter().max_by_key(|group| group.bytes)?;
+        // Without anybody asking there are as many as fit.
+        let mut said = func.schedule.stages.is_some();
+        func.walk(|_, inst| said |= matches!(&func.insts[inst], InstData::For { attrs, .. } if attrs.stages.is_some()));
+        fewer_stages(said.then_some(asked), fitting, bytes, room.saturating_sub(others), func.locs[largest.loads[0].0])
     }
 
     /// Two thread blocks fill a group's slots together.

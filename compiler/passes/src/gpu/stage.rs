@@ -19,6 +19,7 @@
 //! ```
 
 use cranelift_entity::SecondaryMap;
+use kiln_ir::artifact::Remark;
 use kiln_ir::layout::staged;
 use kiln_ir::ops::{BinaryOp, CmpOp};
 use kiln_ir::{Block, Const, Function, Inst, InstData, LayoutId, Place, ScalarType, SrcLoc, Type, Value};
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 
 use super::access::access_of;
 use super::facts::Facts;
+use super::fewer_stages::{fewer_stages, remark};
 use super::rules::{Kind, kind};
 use super::tensor_cores::{self, MmaDot};
 use super::{ring_bytes, warps_of};
@@ -223,6 +225,10 @@ impl Stage {
     /// body is still to be rewritten; what goes before it is in `new`.
     fn pipeline(&mut self, func: &mut Function, inst: Inst, new: &mut Vec<Inst>) -> Inst {
         let Some(plan) = self.plan(func, inst) else { return inst };
+        remark(func, plan.fewer.clone());
+        if plan.stages < 2 {
+            return inst;
+        }
         let InstData::For { lo, hi, step, init, body, .. } = func.insts[inst].clone() else { unreachable!("called for loops") };
         let loc = func.locs[inst];
         let (counter_ty, slot_ty) = (func.ty(lo), Type::scalar(ScalarType::I32));
@@ -359,8 +365,10 @@ impl Stage {
         let slice = slice(func, *body, &loads, &self.rings)?;
         let bytes: u32 = loads.iter().map(|load| slot_bytes(func, *load, self.rings[load])).sum();
         let fitting = self.budget / bytes.max(1);
-        let stages = attrs.stages.or(func.schedule.stages).unwrap_or(STAGES).min(fitting);
-        (stages >= 2).then_some(Plan { stages, loads, slice })
+        let asked = attrs.stages.or(func.schedule.stages);
+        let stages = asked.unwrap_or(STAGES).min(fitting);
+        let fewer = fewer_stages(asked, stages, bytes, self.budget, func.locs[loads[0]]);
+        Some(Plan { stages, loads, slice, fewer })
     }
 }
 
@@ -370,6 +378,8 @@ struct Plan {
     loads: Vec<Inst>,
     /// What their places and masks are computed by, in the loop's body, in order.
     slice: Vec<Inst>,
+    /// The warning that there are fewer than were asked for.
+    fewer: Option<Remark>,
 }
 
 /// The instructions of `body` that the places of `loads` depend on; None where they depend on what the loop carries, or on what

@@ -29,7 +29,7 @@ kernel second(x: mut tensor<f32, [N]>) grid [N] {
 
     TARGET_SHARED_MEMORY = "K0903", "kernel needs more shared memory than the target has", r#"
 Tiles that change their arrangement between threads (transposes, reshapes, gathers, concatenations) go through shared memory, of which a thread
-block has 99 to 227 KiB. The message says what the kernel needs and what the target has. Use smaller tiles.
+block has 99 to 227 KiB; so does what products load ahead. The message says what the kernel needs, what for, and what the target has. Use smaller tiles.
 "#;
 
     TARGET_SCHEDULE = "K0905", "schedule that the target cannot follow", r#"
@@ -62,5 +62,35 @@ checks every access of what a GPU would run.
 Every element of a tile has a register of a thread. Tiles for which there are not enough of them are worked on in parts where that can be done: element by element, with
 reductions, forward scans and histograms along the long axis. What needs the whole tile at once (a sort, a gather from it, a loop that carries it) cannot; then a tile may
 take at most 512 registers of a thread. Use a smaller tile, a loop over parts of it, or more warps.
+"#;
+
+    TARGET_REGISTERS = "K0908", "schedule that needs more registers than a thread can have", r#"
+The sums of a product stay in registers until the product is done, and so does whatever the code behind it still needs. A thread can have 255 registers, and fewer in blocks of many
+threads: a multiprocessor has 65,536. A tile of 128 x 256 sums over 4 warps would take 256 of each thread. Such a kernel could only run with its sums going to memory and back
+in every trip, so it is refused before any code is made; `kiln tune` lists such configurations with this reason. The message names what takes the registers, at the least: the machine code
+needs some more. Use a smaller tile, or more warps, which share it.
+
+```kiln,error
+#[schedule(warps = 4)]
+kernel product(a: tensor<f16, [M, K]>, b: tensor<f16, [K, N]>, c: mut tensor<f16, [M, N]>) grid [cdiv(M, 128), cdiv(N, 256)] {
+    let (m, n) = (program_id(0) * 128, program_id(1) * 256);
+    let mut acc = zeros::<f32>([128, 256]);
+    for k in (0..K).step_by(64) {
+        acc = dot(a[m..+128, k..+64], b[k..+64, n..+256], acc);
+    }
+    c[m..+128, n..+256] = acc as f16;
+}
+```
+```kiln
+#[schedule(warps = 8)]
+kernel product(a: tensor<f16, [M, K]>, b: tensor<f16, [K, N]>, c: mut tensor<f16, [M, N]>) grid [cdiv(M, 128), cdiv(N, 256)] {
+    let (m, n) = (program_id(0) * 128, program_id(1) * 256);
+    let mut acc = zeros::<f32>([128, 256]);
+    for k in (0..K).step_by(64) {
+        acc = dot(a[m..+128, k..+64], b[k..+64, n..+256], acc);
+    }
+    c[m..+128, n..+256] = acc as f16;
+}
+```
 "#;
 }

@@ -81,4 +81,20 @@ kernel twice(x: tensor<f32, [M, N]>, y: mut tensor<f32, [M, N]>) grid [M] {
 }
 ```
 "#;
+    FEWER_STAGES = "K2008", "fewer stages than were asked for", r#"
+What a loop loads ahead lies in shared memory, `stages` times, beside whatever else the kernel keeps there. Where that is too much, the loop has as many stages as fit. The message says how
+many, what each of them takes and what there is for all of them. Ask for fewer, or use smaller tiles.
+
+```kiln
+#[schedule(warps = 8, stages = 3)]
+kernel product(a: tensor<f16, [M, K]>, b: tensor<f16, [K, N]>, c: mut tensor<f16, [M, N]>) grid [cdiv(M, 128), cdiv(N, 128)] {
+    let (m, n) = (program_id(0) * 128, program_id(1) * 128);
+    let mut acc = zeros::<f32>([128, 128]);
+    for k in (0..K).step_by(128) {
+        acc = dot(a[m..+128, k..+128], b[k..+128, n..+128], acc);
+    }
+    c[m..+128, n..+128] = acc as f16;
+}
+```
+"#;
 }
