@@ -27,7 +27,9 @@ fn products() {
         {
             let product = Product { tile, elem, out, fused, schedule: schedule.leak(), ..PRODUCT };
             let artifact = ptx(&product.text(), "sm_90a");
-            assert_eq!((artifact.grid, artifact.num_warps), (GridMapping::Persistent { pairs: None }, 9), "{tile:?}");
+            // A residual and a bias beside 128 sums take a whole warpgroup's registers.
+            let warps = if fused && tile[1] == 256 { 12 } else { 9 };
+            assert_eq!((artifact.grid, artifact.num_warps), (GridMapping::Persistent { pairs: None }, warps), "{tile:?}");
             product.agrees(sizes);
         }
     }
