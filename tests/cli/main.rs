@@ -6,6 +6,7 @@ mod bundle_program;
 mod commands;
 mod emu;
 mod gpu;
+mod limits;
 mod runs;
 mod tune;
 

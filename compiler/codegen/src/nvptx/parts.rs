@@ -46,7 +46,11 @@ impl Emitter<'_> {
                         passed.retain(|wait| !matches!(wait, InstData::BarrierWait { slot, .. } if slot == freed));
                     }
                     let again = matches!(data, InstData::BarrierWait { .. }) && !passed.insert(data);
-                    if again { self.barrier_passed() } else { self.one(insts[at])? }
+                    if again {
+                        self.barrier_passed()
+                    } else {
+                        self.one(insts[at])?
+                    }
                     at += 1;
                 }
             }

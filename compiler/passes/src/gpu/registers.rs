@@ -148,7 +148,8 @@ impl Walk<'_> {
         there.into_iter().for_each(|value| self.roots(value, &mut roots));
         let mut tiles: Vec<(Value, u32)> = roots.into_iter().map(|v| (v, self.registers(v))).filter(|(_, n)| *n > 0).collect();
         let registers = tiles.iter().map(|(_, n)| n).sum();
-        if self.peak.as_ref().is_none_or(|known| registers > known.registers) {
+        // Of several places the first one: the start of a product rather than a wait for it.
+        if self.peak.as_ref().is_none_or(|known| registers >= known.registers) {
             tiles.sort_by_key(|&(value, n)| (std::cmp::Reverse(n), value));
             self.peak = Some(RegisterPeak { inst, registers, tiles });
         }
