@@ -50,9 +50,13 @@ pub fn run(lab: &mut Lab<'_>) -> Result<(), Interrupted> {
     }
     left -= first.len();
     lab.measure(&first, GLANCE)?;
-    let allowed = lab.seconds_of_exhaustive().map_or(f64::INFINITY, |all| lab.share() * all);
-    lab.set_deadline(RACING * allowed);
-    let is_time_left = |lab: &Lab<'_>| lab.now() < SEARCHING * allowed;
+    let mut allowed = f64::INFINITY;
+    // What is known of the noise grows with every sample: the least that it has ever come to counts.
+    let mut is_time_left = |lab: &mut Lab<'_>| {
+        allowed = lab.seconds_of_exhaustive().map_or(f64::INFINITY, |all| lab.share() * all).min(allowed);
+        lab.set_deadline(RACING * allowed);
+        lab.now() < SEARCHING * allowed
+    };
 
     let polish = left / 2;
     while left > polish && is_time_left(lab) {

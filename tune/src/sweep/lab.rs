@@ -303,7 +303,7 @@ impl<'a> Lab<'a> {
                 Some(champion) => self.time(champion).unwrap_or(0.0),
             };
             leaders.retain(|(time, _)| *time <= limit);
-            leaders.truncate(LEADERS);
+            leaders.truncate(LEADERS.min(self.runners_by(self.deadline, limit)));
             let runners: Vec<usize> = champion.into_iter().chain(leaders.iter().map(|(_, i)| *i)).collect();
             if runners.len() < 2 || self.rig.now() > self.deadline && champion.is_some() {
                 return Ok(());
@@ -312,6 +312,12 @@ impl<'a> Lab<'a> {
             raced.extend(runners);
         }
         Ok(())
+    }
+
+    /// How many that take about `seconds` each can run the laps that a race has at least until the deadline; two at least.
+    fn runners_by(&self, deadline: f64, seconds: f64) -> usize {
+        let around = self.costs.around / self.costs.sampled.max(1) as f64;
+        (((deadline - self.rig.now()) / ((seconds + around) * race::LEAST as f64)) as usize).max(2)
     }
 
     /// One race. What was measured before counts no more: of samples that were taken one after the other a lucky one may have led.
@@ -511,7 +517,10 @@ impl Lab<'_> {
         let Costs { compiling, compiled, checking, checked, around, .. } = &self.costs;
         let spent = compiling + checking + around + self.states.iter().flat_map(|s| &s.samples).sum::<f64>();
         let set_up = (self.rig.now() - spent).max(0.0);
-        let each = compiling / *compiled as f64 + checking / *checked as f64 + measuring;
+        // What comes to the same code as another is compiled and no more.
+        let ready = self.states.iter().filter(|s| s.ready);
+        let distinct = ready.clone().filter(|s| s.same.is_none()).count() as f64 / ready.count().max(1) as f64;
+        let each = compiling / *compiled as f64 + (checking / *checked as f64 + measuring) * distinct;
         let possible = self.space.trials.iter().filter(|t| t.is_possible()).count();
         Some(set_up + each * possible as f64)
     }

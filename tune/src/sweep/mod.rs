@@ -70,7 +70,7 @@ impl Default for Settings {
             precision: 0.01,
             samples: (8, 60),
             seconds: 1.0,
-            share: 0.2,
+            share: 0.17,
             shard: None,
             tolerance: None,
         }

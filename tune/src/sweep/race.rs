@@ -6,7 +6,7 @@
 /// Laps between looks at the standing.
 pub const LAPS: usize = 4;
 /// Fewest laps that say anything.
-pub const LEAST: usize = 12;
+pub const LEAST: usize = 8;
 /// Most laps.
 pub const MOST: usize = 200;
 /// Runners within this of each other are equals.
