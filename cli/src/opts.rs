@@ -374,7 +374,7 @@ pub struct SweepOptions {
     #[arg(long, value_name = "STRATEGY", default_value = "guided")]
     pub strategy: StrategyKind,
     /// About the share of an exhaustive sweep's time that the guided strategy takes; it looks at no more than twice that share of the space
-    #[arg(long, value_name = "X", default_value_t = 0.2)]
+    #[arg(long, value_name = "X", default_value_t = kiln_tune::sweep::Settings::default().share)]
     pub share: f64,
     /// Half the width of a median's 95 % interval, relative to it, that is good enough
     #[arg(long, value_name = "X", default_value_t = 0.01)]

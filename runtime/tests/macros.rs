@@ -47,6 +47,17 @@ kiln::kernels! {
 
 kiln::include_kernels!("kernels/scaled.kiln");
 
+/// Cargo reads there what this program was built from, and builds it anew when one of the files is newer.
+#[test]
+fn a_kernel_file_and_what_it_uses_are_what_the_program_is_built_from() {
+    let told = std::env::current_exe().unwrap().with_extension("d");
+    let told = std::fs::read_to_string(&told).unwrap();
+    let rule = told.lines().next().unwrap();
+    for file in ["kernels/scaled.kiln", "kernels/shared.kiln"] {
+        assert!(rule.contains(file), "{file} is not in {rule}");
+    }
+}
+
 fn cpu() -> Device {
     Device::cpu().unwrap()
 }

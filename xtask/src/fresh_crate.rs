@@ -1,5 +1,5 @@
 //! `cargo xtask fresh-crate`: a program with one inline kernel, in a package of its own outside of the workspace, built from nothing and again after an edit of its
-//! kernel. Prints how long both take.
+//! kernel; then with the kernel in a file, after edits of that file and of one that it uses. Prints how long each takes.
 //!
 //! What a user meets: cargo's `dev` profile without a setting, LLVM as the system's package, dependencies that are downloaded. Processor time is told as well as seconds, since
 //! seconds depend on what else the machine does.
@@ -35,6 +35,24 @@ fn main() -> Result<(), kiln::Error> {
 /// The edit of the kernel: what is replaced, and by what.
 const EDIT: (&str, &str) = ("+ y[n..+B];", "+ 1.0;");
 
+/// The kernel in a file of its own.
+const KERNEL: &str = "use shared::shifted;
+
+kernel axpy<T: float, const B: int = 1024>(a: T, x: tensor<T, [N]>, y: mut tensor<T, [N]>) grid [cdiv(N, B)] {
+    let n = program_id(0) * B;
+    y[n..+B] = shifted(a * x[n..+B]);
+}
+";
+/// A file that it uses.
+const SHARED: &str = "fn shifted(x: tile<f32, [B]>) -> tile<f32, [B]> { x + 3.0 }\n";
+
+/// The program with the kernel's file.
+fn with_file() -> Option<String> {
+    let (head, rest) = PROGRAM.split_once("kiln::kernels! {")?;
+    let (_, tail) = rest.split_once("\n}\n")?;
+    Some(format!("{head}kiln::include_kernels!(\"axpy.kiln\");\n{tail}"))
+}
+
 /// Lines that are not empty.
 fn lines(program: &str) -> usize {
     program.lines().filter(|line| !line.trim().is_empty()).count()
@@ -65,8 +83,8 @@ pub fn fresh_crate() -> Result<()> {
     run(&mut cargo(&["fetch", "--quiet"]))?;
     println!("{} lines of Rust; {}", lines(PROGRAM), load());
     let program = made.join("debug/fresh-crate");
-    let build = |what: &str, text: &str, expected: &str| -> Result<()> {
-        fs::write(dir.join("src/main.rs"), text)?;
+    let build = |what: &str, file: &str, text: &str, expected: &str| -> Result<()> {
+        fs::write(dir.join("src").join(file), text)?;
         let (start, before) = (Instant::now(), processor_seconds());
         run(&mut cargo(&["build", "--offline", "--quiet"]))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -75,9 +93,14 @@ pub fn fresh_crate() -> Result<()> {
         println!("{what}: {seconds:.1} s{}; {}", processor.unwrap_or_default(), load());
         check(&program, expected)
     };
-    build("cold build", PROGRAM, "6\n")?;
+    build("cold build", "main.rs", PROGRAM, "6\n")?;
     once(&made.join("debug/deps"))?;
-    build("after an edit of the kernel", &PROGRAM.replace(EDIT.0, EDIT.1), "7\n")
+    build("after an edit of the kernel", "main.rs", &PROGRAM.replace(EDIT.0, EDIT.1), "7\n")?;
+    fs::write(dir.join("src/axpy.kiln"), KERNEL)?;
+    fs::write(dir.join("src/shared.kiln"), SHARED)?;
+    build("with the kernel in a file", "main.rs", &with_file().context("the program has no kernel")?, "9\n")?;
+    build("after an edit of the file", "axpy.kiln", &KERNEL.replace("a * x", "a + x"), "8\n")?;
+    build("after an edit of a file that it uses", "shared.kiln", &SHARED.replace("3.0", "4.0"), "9\n")
 }
 
 /// Refuses a crate of ours that was built twice, for the macro and for the program: then some dependency of both has other features there.

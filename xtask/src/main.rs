@@ -34,7 +34,7 @@ Commands:
              -- ARGS         passed on to `cargo test`
   ci       test --third-party, features, demo and dist, one after the other
   features Check the runtime with each of its features alone, run the tests that need other tensor libraries, and document it without a warning
-  fresh-crate  Time the builds of a program with one inline kernel, in a package outside of the workspace
+  fresh-crate  Time the builds of a program with one kernel, inline and in a file, in a package outside of the workspace
   bench    Set up and run the benches; arguments are passed on to `cargo bench`
   minilm   Fetch the all-MiniLM-L6-v2 encoder and onnxruntime, run the example that uses it, check it, and time both;
              arguments are passed on to the example

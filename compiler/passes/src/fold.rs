@@ -125,18 +125,20 @@ pub(crate) fn fma(ty: ScalarType, a: Const, b: Const, c: Const) -> Option<Const>
     }
 }
 
+/// Whether `a op b`, of what the host can compare.
+pub(crate) fn holds<T: PartialOrd>(op: CmpOp, a: T, b: T) -> bool {
+    match op {
+        CmpOp::Eq => a == b,
+        CmpOp::Ne => a != b,
+        CmpOp::Lt => a < b,
+        CmpOp::Le => a <= b,
+        CmpOp::Gt => a > b,
+        CmpOp::Ge => a >= b,
+    }
+}
+
 /// `a op b`.
 pub(crate) fn cmp(op: CmpOp, ty: ScalarType, a: Const, b: Const) -> Option<bool> {
-    fn holds<T: PartialOrd>(op: CmpOp, a: T, b: T) -> bool {
-        match op {
-            CmpOp::Eq => a == b,
-            CmpOp::Ne => a != b,
-            CmpOp::Lt => a < b,
-            CmpOp::Le => a <= b,
-            CmpOp::Gt => a > b,
-            CmpOp::Ge => a >= b,
-        }
-    }
     match (a, b) {
         (Const::Int(a), Const::Int(b)) => Some(holds(op, widen(ty, a), widen(ty, b))),
         (Const::Float(a), Const::Float(b)) => Some(holds(op, a, b)),

@@ -19,7 +19,9 @@ impl Compiled {
         write(format!("{}.rs", self.name), self.rust.as_bytes())?;
         write(format!("{}.kilnbundle", self.name), &self.data)?;
         if self.has_host_code() {
-            write(format!("lib{}.a", self.library()), &archive(&self.objects))?;
+            let file = format!("lib{}.a", self.library());
+            let library = archive(&self.objects).map_err(|e| Error::Write { path: dir.join(&file), message: e.to_string() })?;
+            write(file, &library)?;
         }
         if let Some(header) = &self.header {
             write(format!("{}.h", self.name), header.as_bytes())?;

@@ -19,7 +19,7 @@ fn words_of_c_and_names_that_differ_in_case() {
     let declared =
         "int32_t kiln_words(const kiln_tensor *register_, float n, const float *double_, int64_t const_n, int64_t int_);";
     assert!(header.contains(declared), "{header}");
-    assert!(compiled.rust.contains("const_n : i64 , int : i64"), "{}", compiled.rust);
+    assert!(compiled.rust.contains("const_n: i64,") && compiled.rust.contains("int: i64,"), "{}", compiled.rust);
 }
 
 #[test]

@@ -35,5 +35,5 @@ fn comments_of_kernels_are_documentation() {
     for part in ["y[m, :] = softmax(x[m, :])", "y = x * factor + bias", "`x`: `tensor<T, [M, N]>`"] {
         assert!(GENERATED.contains(part), "`{part}` is not in\n{GENERATED}");
     }
-    assert_eq!(GENERATED.matches("# [must_use").count(), 2);
+    assert_eq!(GENERATED.matches("#[must_use").count(), 2);
 }

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use kiln_ir::ops::{BinaryOp, CmpOp};
+use kiln_ir::ops::BinaryOp;
 use kiln_ir::{Block, Const, Function, Inst, InstData, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -323,7 +323,7 @@ impl Trace<'_> {
         let number = match *data {
             InstData::Const { value: Const::Int(value) } => value,
             InstData::Binary { op, a, b } => binary(op, self.number(a), self.number(b)).unwrap_or(self.size),
-            InstData::Cmp { op, a, b } => i64::from(compare(op, self.number(a), self.number(b))),
+            InstData::Cmp { op, a, b } => i64::from(crate::fold::holds(op, self.number(a), self.number(b))),
             InstData::Select { cond, a, b } => self.number(if self.number(cond) != 0 { a } else { b }),
             InstData::Cast { arg } => self.number(arg),
             InstData::ClusterRank => self.rank,
@@ -352,17 +352,6 @@ fn binary(op: BinaryOp, a: i64, b: i64) -> Option<i64> {
         BinaryOp::Xor => a ^ b,
         _ => return None,
     })
-}
-
-fn compare(op: CmpOp, a: i64, b: i64) -> bool {
-    match op {
-        CmpOp::Eq => a == b,
-        CmpOp::Ne => a != b,
-        CmpOp::Lt => a < b,
-        CmpOp::Le => a <= b,
-        CmpOp::Gt => a > b,
-        CmpOp::Ge => a >= b,
-    }
 }
 
 /// A barrier in memory.
