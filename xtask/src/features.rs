@@ -12,7 +12,7 @@ const SETS: &[&str] = &["", "cudarc", "ndarray", "llvm-dynamic", "macros,llvm-dy
 const OTHER_LIBRARIES: &str = "candle,cudarc,ndarray";
 
 /// The crates that users name.
-const PUBLIC: &[&str] = &["kiln", "kiln-build", "kiln-aot-example"];
+const PUBLIC: &[&str] = &["kiln", "kiln-build", "kiln-tune", "kiln-syntax", "kiln-aot-example"];
 
 /// Checks, tests and documents.
 pub fn features() -> Result<()> {

@@ -34,7 +34,7 @@ pub enum StmtKind {
         pattern: Pattern,
         /// The type, where written.
         ty: Option<TypeExpr>,
-        /// The value; may be an [`ExprKind::If`].
+        /// The value; may be an `if` ([`super::ExprKind::If`]).
         value: Expr,
     },
     /// `expr;`.
@@ -47,7 +47,7 @@ pub enum StmtKind {
         op: Option<BinaryOp>,
         /// Where `=`, `+=`.. stands.
         op_span: Span,
-        /// The value; may be an [`ExprKind::If`].
+        /// The value; may be an `if` ([`super::ExprKind::If`]).
         value: Expr,
     },
     /// `return value;`.
