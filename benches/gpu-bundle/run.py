@@ -129,7 +129,7 @@ def peers(runner, limit, quick):
         file.write("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in runner.program("kiln")) + ' "$@"\n')
     os.chmod(kiln, 0o755)
     result = os.path.join(runner.out, "peers.json")
-    line = [sys.executable, os.path.join(runner.root, "peers", "gpu.py"), "--kiln", kiln, "--examples", runner.env["KILN_EXAMPLES"], "--out", result]
+    line = [sys.executable, os.path.join(runner.root, "peers", "gpu", "main.py"), "--kiln", kiln, "--examples", runner.env["KILN_EXAMPLES"], "--out", result]
     line += ["--deadline", str(0.85 * limit)] + (["--quick", "--seconds", "0.05"] if quick else [])
     code, seconds, text = runner.run(line, limit, "peers.log")
     try:
@@ -180,17 +180,18 @@ def markdown(report):
         lines += [f"| {r['name']} | {r['median_microseconds']:.2f} us | {r['least_microseconds']:.2f} us |" for r in launched["rows"]] + [""]
     compared = (report["steps"].get("peers") or {}).get("report")
     if compared:
-        lines += ["## Speed", "", f"torch {compared['torch']}, triton {compared['triton']}, {compared['gpu']}; medians by events, second-level cache cold, random data.", ""]
+        lines += ["## Speed", "", f"torch {compared['torch']}, Triton {compared['triton']}, cuTile {compared['cuda.tile']}, {compared['gpu']}; Kiln's kernels tuned for each size; medians by events, second-level cache cold, random data.", ""]
         if "ceilings" in compared:
             c = compared["ceilings"]
             lines += [f"Measured ceilings: copy {c['copy_terabytes_per_second']:.2f} TB/s, bf16 product {c['bf16_teraflops']:.0f} TFLOP/s.", ""]
-        lines += ["| work | size | type | Kiln | cuBLAS or torch | Triton | Kiln's time / best peer's |", "|---|---|---|---|---|---|---|"]
+        lines += ["| work | size | type | Kiln | cuBLAS, cuDNN or torch | others | Kiln's time / best peer's |", "|---|---|---|---|---|---|---|"]
         for row in compared["rows"]:
             others = [r["median_seconds"] for name, r in row["results"].items() if name != "kiln" and "median_seconds" in r]
             mine = row["results"]["kiln"].get("median_seconds")
             ratio = f"{mine / min(others):.2f}" if mine and others else ""
-            base = cell(row, "cublas") or cell(row, "torch")
-            lines.append(f"| {row['work']} | {' x '.join(map(str, row['size']))} | {row['type']} | {cell(row, 'kiln')} | {base} | {cell(row, 'triton')} | {ratio} |")
+            base = next((name for name in ("cublas", "cudnn", "torch") if name in row["results"]), "")
+            rest = "; ".join(f"{name} {cell(row, name)}" for name in row["results"] if name not in ("kiln", base))
+            lines.append(f"| {row['work']} | {' x '.join(map(str, row['size']))} | {row['type']} | {cell(row, 'kiln')} | {base} {cell(row, base)} | {rest} | {ratio} |")
         if compared["left_out"]:
             lines += ["", f"Left out for want of time: {compared['left_out']}"]
     return "\n".join(lines) + "\n"

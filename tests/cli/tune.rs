@@ -65,7 +65,7 @@ fn a_sweep_is_kept_shown_and_used() {
     let mut lines = csv.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "N,A,B,W,status,median_seconds,low_seconds,high_seconds,samples,dropped,predicted_seconds,message"
+        "N,A,B,W,status,median_seconds,low_seconds,high_seconds,samples,dropped,predicted_seconds,same_code_as,message"
     );
     for (line, trial) in lines.by_ref().zip(trials) {
         let cells: Vec<&str> = line.split(',').collect();
@@ -109,6 +109,41 @@ fn a_sweep_is_kept_shown_and_used() {
     let out =
         place.command(&["bench", "t.kiln", "--sizes", "4096", "--seconds", "0.05"]).env("KILN_TUNE_DIR", elsewhere).output();
     assert!(ran_ok(out.unwrap()).contains(" A="));
+}
+
+/// On a CPU, configurations that differ in nothing but warps are one piece of code: measured once, and shown in one line.
+#[test]
+fn configurations_with_the_same_code_share_a_line() {
+    let place = place();
+    let tuned = "#[tune(B = [32, 64], warps = [1, 2, 4])]
+kernel k<const B: int = 32>(x: tensor<f32, [N]>, y: mut tensor<f32, [N]>) grid [cdiv(N, B)] {
+    let n = program_id(0) * B;
+    y[n..+B] = x[n..+B] * 2.0;
+}
+";
+    place.file("s.kiln", tuned);
+    let ran = place.ok(&[
+        "tune",
+        "s.kiln",
+        "--sizes",
+        "4096",
+        "--strategy",
+        "exhaustive",
+        "--seconds",
+        "0.05",
+        "--csv",
+        "s.csv",
+        "--html",
+        "s.html",
+    ]);
+    let more = |line: &str| line.split_once("  and ")?.1.strip_suffix(" with the same code")?.parse::<usize>().ok();
+    let shown: Vec<usize> = ran.out.lines().filter_map(more).collect();
+    let csv = std::fs::read_to_string(place.path("s.csv")).unwrap();
+    let rows = csv.lines().count() - 1;
+    assert_eq!((shown.len(), shown.iter().sum::<usize>()), (2, rows - 2), "{}", ran.out);
+    let same = csv.lines().skip(1).filter(|line| line.split(',').nth_back(1).is_some_and(|cell| cell.contains("B=")));
+    assert_eq!(same.count(), rows - 2, "{csv}");
+    assert!(std::fs::read_to_string(place.path("s.html")).unwrap().contains("same_code_as"));
 }
 
 fn ran_ok(output: std::process::Output) -> String {

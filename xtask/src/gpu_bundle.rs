@@ -144,7 +144,11 @@ fn pack(options: &Options, programs: &Programs, target: &Path, bundle: &Path) ->
         }
     }
     copy(&root.join("LICENSE-APACHE"), "LICENSE-APACHE")?;
-    copy(&root.join("benches/peers/gpu.py"), "peers/gpu.py")?;
+    copy(&root.join("benches/peers/cutile_kernels.py"), "peers/cutile_kernels.py")?;
+    for file in files(&root.join("benches/peers/gpu"), "py")? {
+        let name = file.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        copy(&file, &format!("peers/gpu/{name}"))?;
+    }
     for (folder, ending) in
         [("tests/conformance/language_cases", "kiln"), ("dsl-examples", "kiln"), ("dsl-examples", "safetensors")]
     {

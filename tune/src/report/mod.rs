@@ -187,9 +187,8 @@ impl Report {
             size.trials.iter().flat_map(|t| t.config.0.keys()).for_each(|name| column(&mut swept, name));
         }
         let head = dims.iter().chain(&swept).map(String::as_str);
-        let rest =
-            ["status", "median_seconds", "low_seconds", "high_seconds", "samples", "dropped", "predicted_seconds", "message"];
-        let mut text = head.chain(rest).collect::<Vec<_>>().join(",") + "\n";
+        let rest = "status,median_seconds,low_seconds,high_seconds,samples,dropped,predicted_seconds,same_code_as,message";
+        let mut text = head.chain([rest]).collect::<Vec<_>>().join(",") + "\n";
         for size in &self.sizes {
             for row in &size.trials {
                 let number = |v: Option<&i64>| v.map(i64::to_string).unwrap_or_default();
@@ -203,6 +202,7 @@ impl Report {
                 cells.push(timing(&|t| t.samples.to_string()));
                 cells.push(timing(&|t| t.dropped.to_string()));
                 cells.push(row.predicted.map(|p| p.to_string()).unwrap_or_default());
+                cells.push(row.same_code_as.as_ref().map(Config::to_string).unwrap_or_default());
                 cells.push(format!("\"{}\"", row.message.replace('"', "\"\"").replace('\n', " ")));
                 text.push_str(&(cells.join(",") + "\n"));
             }

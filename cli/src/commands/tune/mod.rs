@@ -204,21 +204,27 @@ fn show(ui: &Ui, sweep: &Sweep, size: &Size, top: usize) {
     }
     let word = if sweep.objective == Objective::Predicted { "predicted" } else { "median" };
     let mut out = format!("{} {}\n", sweep.subject.kernel, text(&sweep.dims));
-    let mut ranked: Vec<_> = size.trials.iter().filter_map(|row| Some((row, row.timing?))).collect();
+    // Configurations with the same code share a line.
+    let own = size.trials.iter().filter(|row| row.same_code_as.is_none());
+    let mut ranked: Vec<_> = own.filter_map(|row| Some((row, row.timing?))).collect();
     ranked.sort_by(|(_, a), (_, b)| a.high.total_cmp(&b.high));
     let width = ranked.iter().take(top).map(|(row, _)| row.config.to_string().len()).max().unwrap_or(0).max(13);
     out.push_str(&format!("  {:<width$}  {word:>12}  {:>8}  {:>9}\n", "configuration", "+- %", "GFLOP/s"));
-    let mut line = |name: &str, t: &kiln::tuned::Timing| {
+    let mut line = |name: &str, t: &kiln::tuned::Timing, more: usize| {
         let half = 50.0 * (t.high - t.low) / t.median;
         out.push_str(&format!(
-            "  {name:<width$}  {:>12}  {half:>8.1}  {:>9.1}\n",
+            "  {name:<width$}  {:>12}  {half:>8.1}  {:>9.1}{}\n",
             seconds(t.median),
-            size.flops / t.median / 1e9
+            size.flops / t.median / 1e9,
+            if more > 0 { format!("  and {more} with the same code") } else { String::new() }
         ));
     };
-    ranked.iter().take(top).for_each(|(row, timing)| line(&row.config.to_string(), timing));
+    for (row, timing) in ranked.iter().take(top) {
+        let more = size.trials.iter().filter(|other| other.same_code_as.as_ref() == Some(&row.config)).count();
+        line(&row.config.to_string(), timing, more);
+    }
     if let Some(defaults) = &size.defaults {
-        line("(defaults)", defaults);
+        line("(defaults)", defaults, 0);
     }
     let count = |status: &str| size.trials.iter().filter(|row| row.status == status).count();
     let states = ["time", "condition", "refused", "compile", "fault", "differs", "not looked at"];
