@@ -12,7 +12,7 @@ class Kiln:
         """`tuning`: whether each kernel is tuned for its size before it is measured."""
         self.path, self.examples, self.tuning = path, examples, tuning
 
-    def command(self, verb, step, args):
+    def command(self, verb, step, args, schedule):
         folder, file, kernel = step.kernel
         line = [self.path, verb, os.path.join(self.examples, folder, file + ".kiln"), "--kernel", kernel, "--device", "cuda"]
         for name, value in step.scalars.items():
@@ -21,6 +21,8 @@ class Kiln:
             line += ["--const", f"{name}={value}"]
         for name, value in step.types.items():
             line += ["--type", f"{name}={KILN_TYPES[value]}"]
+        for name, value in schedule.items():
+            line += ["--schedule", f"{name}={value}"]
         for arg in args:
             line += ["--arg", arg]
         return line + ["--message-format", "json"]
@@ -32,22 +34,39 @@ class Kiln:
         return [json.loads(text) for text in ran.stdout.splitlines() if text.startswith("{")]
 
     def bench(self, work, seconds):
-        """The sum of the medians of what the work launches."""
-        total, configurations = 0.0, []
+        """The sum of the medians of what the work launches, and for each launch its schedule, which `check` takes."""
+        total, configurations, schedules, refused = 0.0, [], [], []
         for step in work.steps:
             args = []
             for name in step.reads:
                 dims, ty = work.tensor(name)
                 args.append(f"{name}=randn({', '.join(map(str, dims))}):{KILN_TYPES[ty]}")
-            if self.tuning:
-                self.ask(self.command("tune", step, args) + ["--seconds", "0.1"], 300)
-            found = self.ask(self.command("bench", step, args) + ["--seconds", str(seconds)], 120 + 10 * seconds)
-            row = [r for r in found if "median_seconds" in r][-1]
-            total += row["median_seconds"]
-            configurations.append(row.get("configuration"))
-        return {"median_seconds": total, "configuration": configurations[0] if len(configurations) == 1 else configurations}
+            best = None
+            for schedule in step.schedules:
+                try:
+                    found = (self.bench_one(step, args, schedule, seconds), schedule)
+                except RuntimeError as error:
+                    # What a schedule cannot be had for is a fact of the report, unless nothing is left.
+                    refused.append([schedule, str(error)[-300:]])
+                    continue
+                if best is None or found[0]["median_seconds"] < best[0]["median_seconds"]:
+                    best = found
+            if best is None:
+                raise RuntimeError(f"no schedule runs: {refused}")
+            total += best[0]["median_seconds"]
+            configurations.append((best[0].get("configuration") or {}) | best[1])
+            schedules.append(best[1])
+        one = len(configurations) == 1
+        found = {"median_seconds": total, "configuration": configurations[0] if one else configurations}
+        return (found | {"refused": refused} if refused else found), schedules
 
-    def check(self, work, inputs, folder):
+    def bench_one(self, step, args, schedule, seconds):
+        if self.tuning:
+            self.ask(self.command("tune", step, args, schedule) + ["--seconds", "0.1"], 300)
+        found = self.ask(self.command("bench", step, args, schedule) + ["--seconds", str(seconds)], 120 + 10 * seconds)
+        return [r for r in found if "median_seconds" in r][-1]
+
+    def check(self, work, schedules, inputs, folder):
         """Runs the kernels one after the other on torch's tensors, and gives back what they wrote."""
         import torch
 
@@ -60,7 +79,7 @@ class Kiln:
 
         made = {name: write(name, tensor, work.tensor(name)[1], work.tensor(name)[0]) for name, tensor in inputs.items()}
         found = {}
-        for step in work.steps:
+        for step, schedule in zip(work.steps, schedules):
             args = [made[name] for name in step.reads]
             line = []
             for name in step.writes:
@@ -69,7 +88,7 @@ class Kiln:
                 poison = torch.full((1,), float("nan"), dtype=torch.float32).to(torch_type(ty)).expand(dims)
                 args.append(write(name, poison, ty, dims))
                 line += ["--out", f"{name}={os.path.join(folder, name + '.safetensors')}"]
-            self.ask(self.command("run", step, args) + line, 600)
+            self.ask(self.command("run", step, args, schedule) + line, 600)
             for name in step.writes:
                 dims, ty = work.tensor(name)
                 data = read_safetensors(os.path.join(folder, name + ".safetensors"), name)

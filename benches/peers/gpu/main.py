@@ -68,12 +68,12 @@ def measure(work, kiln, seconds):
         except Exception as error:  # a peer that fails is a fact of the report
             row["results"][name] = {"failed": str(error)[-500:]}
     try:
-        mine = kiln.bench(work, seconds)
+        mine, schedules = kiln.bench(work, seconds)
         if inputs is None or work.bytes() > CHECKED_BYTES:
             mine["error"] = None
         else:
             with tempfile.TemporaryDirectory() as folder:
-                mine["error"] = clock.relative_error(kiln.check(work, inputs, folder), reference)
+                mine["error"] = clock.relative_error(kiln.check(work, schedules, inputs, folder), reference)
             mine["right"] = mine["error"] <= ALLOWED[work.ty]
     except (RuntimeError, subprocess.TimeoutExpired, OSError, IndexError) as error:
         mine = {"failed": str(error)[-1500:]}

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Step:
-    """One launch of Kiln's: (folder, file, kernel) below the examples, what it reads and writes, and what else the command line says."""
+    """One launch of Kiln's: (folder, file, kernel) below the examples, what it reads and writes, and what else the command line says. Of `schedules`, which are tuned each by itself, the
+    fastest counts."""
 
     kernel: tuple
     reads: list
@@ -14,6 +15,7 @@ class Step:
     scalars: dict = field(default_factory=dict)
     consts: dict = field(default_factory=dict)
     types: dict = field(default_factory=dict)
+    schedules: list = field(default_factory=lambda: [{}])
 
 
 @dataclass
@@ -62,6 +64,14 @@ def named(name, pair):
     return run, lambda: {name: result()}
 
 
+def schedules_of_products(m, n):
+    """What tune lists leave out: blocks that run program after program, or several that share one where there are few."""
+    programs = -(-m // 128) * -(-n // 128)
+    if programs < 66:
+        return [{}, {"split_k": 2}, {"split_k": 4}, {"split_k": 8}]
+    return [{}, {"persistent": 1}, {"persistent": 1, "ping_pong": 1}]
+
+
 def matmul(m, n, k, ty):
     """c = a @ b."""
 
@@ -83,7 +93,7 @@ def matmul(m, n, k, ty):
 
     return Work(
         "matmul", (m, n, k), ty, {"a": ((m, k), ty), "b": ((k, n), ty), "c": ((m, n), ty)},
-        [Step(("matmul", "matmul", "matmul"), ["a", "b"], ["c"])], ["c"],
+        [Step(("matmul", "matmul", "matmul"), ["a", "b"], ["c"], schedules=schedules_of_products(m, n))], ["c"],
         lambda t: {"c": t["a"].float() @ t["b"].float()}, {"cublas": cublas, "triton": triton, "cutile": cutile}, flops=2 * m * n * k,
     )
 
@@ -111,7 +121,7 @@ def matmul_f8(m, n, k):
 
         return named("y", by_triton.matmul(t["x"], t["w"].t(), torch.bfloat16))
 
-    step = Step(("matmul", "fused", "linear_f8"), ["x", "w"], ["y"], scalars={"scale_x": 1.0, "scale_w": 1.0}, types={"T": "bf16"})
+    step = Step(("matmul", "fused", "linear_f8"), ["x", "w"], ["y"], scalars={"scale_x": 1.0, "scale_w": 1.0}, types={"T": "bf16"}, schedules=schedules_of_products(m, n))
     return Work(
         "matmul_f8", (m, n, k), "f8", {"x": ((m, k), "f8"), "w": ((n, k), "f8"), "y": ((m, n), "bf16")}, [step], ["y"],
         lambda t: {"y": t["x"].float() @ t["w"].float().t()},
