@@ -130,6 +130,7 @@ impl<'a> Emitter<'a> {
     /// Writes the whole body.
     pub(super) fn body(&mut self) -> Result<()> {
         self.bind_params();
+        self.prefetch_maps();
         if self.func.schedule.pdl {
             // Nothing is read or written before the launches in front of this one have ended; what comes behind it may be launched, and waits likewise.
             self.w.asm(&[], Asm::Memory, "griddepcontrol.wait;", "", &[]);
@@ -138,6 +139,26 @@ impl<'a> Emitter<'a> {
         self.block(self.func.body)?;
         self.w.effect("ret void");
         Ok(())
+    }
+
+    /// One thread has the descriptions of tensors fetched that the TMA engine will ask for. They come with the launch, and wait for nothing.
+    fn prefetch_maps(&mut self) {
+        let maps = self.params.list.iter().copied().filter(|param| matches!(param, PtxParam::TensorMap(_)));
+        let maps: Vec<Val> = maps.map(|param| self.params.value(param)).collect();
+        if maps.is_empty() {
+            return;
+        }
+        // Where there is a producer, its lane.
+        let behind = if self.threads.producers > 0 { 32 * self.threads.consumers() } else { 0 };
+        let one = self.w.icmp("eq", self.threads.in_block, Val::i32(behind));
+        let (fetch, end) = (self.w.new_label(), self.w.new_label());
+        self.w.branch(one, fetch, end);
+        self.w.start(fetch);
+        for map in maps {
+            self.w.asm(&[], Asm::Memory, "prefetch.tensormap [$0];", "l", &[map]);
+        }
+        self.w.jump(end);
+        self.w.start(end);
     }
 
     fn bind_params(&mut self) {

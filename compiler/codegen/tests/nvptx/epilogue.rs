@@ -283,6 +283,8 @@ fn instructions_of_an_epilogue() {
         assert_eq!(count(&steady, "BAR.SYNC") + count(&steady, "UTMASTG"), 0, "{tile:?}");
         // In front of the roles, and before boxes take the memory of slots.
         assert_eq!(count(&out.sass, "BAR.SYNC"), 2, "{tile:?}\n{}", out.sass);
+        // One for each of the three tensors, once.
+        assert_eq!(count(&out.sass, "UTMACCTL.PF"), 3, "{tile:?}\n{}", out.sass);
         let rings = 3 * 2 * 64 * (tile[0] + tile[1]);
         assert!(artifact.shared_bytes < rings + 1025, "{tile:?}: {} bytes", artifact.shared_bytes);
     }

@@ -272,8 +272,18 @@ fn share_trips(b: &mut Builder<'_>, inst: Inst, rank: Value, blocks: u32, plan: 
     };
     let ahead = b.binary(BinaryOp::Mul, rank, *step);
     *lo = b.binary(BinaryOp::Add, *lo, ahead);
-    let count = b.int(i64::from(blocks), ty);
-    *step = b.binary(BinaryOp::Mul, *step, count);
+    // Known steps stay known: loads are staged ahead only where they are.
+    let known = match b.func.def_data(*step) {
+        Some(InstData::Const { value: Const::Int(step) }) => step.checked_mul(i64::from(blocks)),
+        _ => None,
+    };
+    *step = match known.filter(|&step| step <= i64::from(i32::MAX)) {
+        Some(step) => b.int(step, ty),
+        None => {
+            let count = b.int(i64::from(blocks), ty);
+            b.binary(BinaryOp::Mul, *step, count)
+        }
+    };
     for (number, start) in init.iter_mut().enumerate() {
         if !plan.chained.contains(&(inst, number)) && !is_zero(b.func, *start) {
             let ty = b.ty(*start);
