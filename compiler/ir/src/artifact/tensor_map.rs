@@ -95,3 +95,29 @@ impl TensorMap {
         Some(self.shape(address?, &dims, &strides))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows `lo..hi` of 100, three of a row's dimensions apart: the box at `(n - length + row, hi)` starts at row `lo + row`, and is outside from the length on.
+    #[test]
+    fn a_dimension_twice_is_a_part_with_an_end_of_its_own() {
+        let tile = [64, 16, 1, 1, 0];
+        let map = TensorMap { param: 0, elem: ScalarType::F16, rank: 4, axes: [2, 0, 1, 0, 0], tile, swizzle: Swizzle::B128 };
+        let (address, dims, strides) = (1 << 32, [100, 6, 64], [384, 64, 1]);
+        let shape = map.shape(address, &dims, &strides);
+        assert_eq!(shape.extents[..], [64, 100, 6, 101]);
+        assert_eq!(shape.byte_strides[..], [768, 128, 768]);
+        let base = shape.address.expect("a tensor with elements");
+        for (lo, hi) in [(0, 100), (7, 30), (99, 100), (40, 40)] {
+            let length = hi - lo;
+            for row in 0..120 {
+                let (at, end) = (100 - length + row, hi);
+                assert_eq!(at < shape.extents[1], row < length);
+                assert!(end < shape.extents[3]);
+                assert_eq!(base + at * shape.byte_strides[0] + end * shape.byte_strides[2], address + (lo + row) * 768);
+            }
+        }
+    }
+}
