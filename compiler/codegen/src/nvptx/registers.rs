@@ -48,7 +48,8 @@ impl Registers {
     }
 }
 
-/// Registers that the tiles of a loop with products take: those it carries, and sums that start in it.
+/// Registers that the tiles of a loop with products take: those it carries, sums that start in it, and with several products (which `overlap` has under way together) operands
+/// that a trip makes for them.
 fn in_loop(func: &Function, inst: Inst, warps: u32) -> u32 {
     let InstData::For { body, .. } = func.insts[inst] else { return 0 };
     let starts: Vec<Inst> =
@@ -58,7 +59,11 @@ fn in_loop(func: &Function, inst: Inst, warps: u32) -> u32 {
     }
     let carried: u32 = func.blocks[body].params.iter().map(|&v| of_tile(func.ty(v), warps)).sum();
     let fresh = starts.iter().filter(|&&i| matches!(func.insts[i], InstData::DotStart { acc: None, .. }));
-    carried + fresh.map(|&i| of_tile(func.ty(func.result(i)), warps)).sum::<u32>()
+    let made = |&i: &Inst| match func.insts[i] {
+        InstData::DotStart { a, .. } if starts.len() > 1 && !func.blocks[body].params.contains(&a) => of_tile(func.ty(a), warps),
+        _ => 0,
+    };
+    carried + fresh.map(|&i| of_tile(func.ty(func.result(i)), warps)).sum::<u32>() + starts.iter().map(made).sum::<u32>()
 }
 
 /// Registers of a thread for a matrix dealt to all warps; rows and numbers count for nothing.
