@@ -6,7 +6,7 @@
 //! to the consumers. Only whole warpgroups can.
 
 use kiln_ir::{Function, Inst, InstData, Type};
-use kiln_passes::gpu::loaded_beside;
+use kiln_passes::gpu::{loaded_beside, register_peak};
 
 /// Warps of a warpgroup.
 const GROUP: u32 = 4;
@@ -18,7 +18,8 @@ const PRODUCER: u32 = 24;
 const MOST: u32 = 240;
 /// What a consumer needs beside its tiles: addresses, slots, what is computed on the way.
 const BESIDE: u32 = 40;
-/// What it needs behind its loops to get from what is loaded there, and its sums, to what is stored.
+/// What it needs to get on from where most tiles are in registers: around a product, or behind its loops from what is loaded there, and its sums, to what is
+/// stored.
 const STEPS: u32 = 24;
 
 /// Registers of a thread, by role.
@@ -38,7 +39,8 @@ impl Registers {
         let there_are = REGISTERS / (32 * GROUP * (groups + 1)) / 8 * 8;
         let mut needed = 0;
         func.walk(|_, inst| needed = needed.max(in_loop(func, inst, warps)));
-        let fits = needed + BESIDE <= there_are && loaded_beside(func) + STEPS <= there_are;
+        let around = register_peak(func).map_or(0, |peak| peak.registers).max(loaded_beside(func));
+        let fits = needed + BESIDE <= there_are && around + STEPS <= there_are;
         // One warpgroup and a warp beside it have as many as there can be.
         if groups < 2 || fits {
             return None;
