@@ -349,7 +349,7 @@ fn rows() -> Vec<Space> {
 }
 
 fn wide_spaces() -> Vec<Space> {
-    vec![Space::new("tuning/tuning.kiln", "matmul", F16)]
+    vec![Space::new("tuning/tuning.kiln", "matmul", F16), Space::new("tuning/tuning.kiln", "softmax", F16)]
 }
 
 /// Both sides of the border: what is refused spills, what is next to it fits.

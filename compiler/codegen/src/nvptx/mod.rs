@@ -194,25 +194,14 @@ fn entry_name(name: &str) -> String {
 }
 
 impl emit::Emitter<'_> {
-    /// How many blocks a multiprocessor should have at least, where fewer than ptxas has in mind are better: an accumulator in memory costs more than a
-    /// block, and large blocks are few in any case.
-    fn blocks(&self) -> Option<u32> {
-        let mut products = false;
-        self.func.walk(|_, inst| products |= matches!(self.func.insts[inst], InstData::Dot { .. } | InstData::DotStart { .. }));
-        (products || self.threads.warps >= 16).then_some(1)
-    }
-
     /// The module's text.
     fn finish(self, header: &str) -> String {
         let arena = self.scratch.arena_start();
         let signature = self.params.signature(self.func);
         let metadata = self.lines.metadata(self.module);
         let subprogram = self.lines.subprogram();
-        let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\"", self.threads.block());
-        // ptxas would rather spill a little than have fewer blocks on a multiprocessor.
-        if let Some(blocks) = self.blocks() {
-            attributes.push_str(&format!(" \"nvvm.minctasm\"=\"{blocks}\""));
-        }
+        // One block a multiprocessor will do: left to itself, ptxas would rather spill a little than have fewer blocks.
+        let mut attributes = format!("nounwind \"nvvm.reqntid\"=\"{}\" \"nvvm.minctasm\"=\"1\"", self.threads.block());
         let blocks = self.func.schedule.cluster_blocks();
         if blocks > 1 {
             attributes.push_str(&format!(" \"nvvm.cluster_dim\"=\"{blocks},1,1\""));
