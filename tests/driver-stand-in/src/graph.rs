@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use crate::codes::{self, Code};
 use crate::state::{Driver, Needs, enter, put};
-use crate::stream::Op;
+use crate::stream::{Capture, Mode, Op};
 
 /// A captured graph, or an instance of one.
 pub struct Graph {
@@ -16,10 +16,16 @@ pub struct Graph {
 pub extern "C" fn cuStreamBeginCapture_v2(stream: *mut c_void, mode: u32) -> Code {
     enter(Needs::Context, |driver| {
         let stream = driver.stream(stream as usize)?;
-        if stream.capture.is_some() || mode > 2 {
+        let mode = match mode {
+            0 => Mode::Global,
+            1 => Mode::ThreadLocal,
+            2 => Mode::Relaxed,
+            _ => return Err(codes::INVALID_VALUE),
+        };
+        if stream.capture.is_some() {
             return Err(codes::ILLEGAL_STATE);
         }
-        stream.capture = Some(vec![]);
+        stream.capture = Some(Capture { ops: vec![], mode, thread: std::thread::current().id() });
         Ok(())
     })
 }
@@ -29,7 +35,7 @@ pub extern "C" fn cuStreamBeginCapture_v2(stream: *mut c_void, mode: u32) -> Cod
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamEndCapture(stream: *mut c_void, graph: *mut *mut c_void) -> Code {
     enter(Needs::Context, |driver| {
-        let ops = driver.stream(stream as usize)?.capture.take().ok_or(codes::ILLEGAL_STATE)?;
+        let ops = driver.stream(stream as usize)?.capture.take().ok_or(codes::ILLEGAL_STATE)?.ops;
         let handle = driver.handle();
         driver.graphs.insert(handle, Graph { ops, executable: false });
         // SAFETY: the caller's promise.

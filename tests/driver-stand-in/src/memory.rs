@@ -98,8 +98,10 @@ pub unsafe extern "C" fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream
         if !options().pools {
             return Err(codes::NOT_SUPPORTED);
         }
-        driver.stream(stream as usize)?;
-        driver.refuse_capture()?;
+        // In a stream that is captured it would be a part of the graph, which this driver cannot have; other streams are free to.
+        if driver.is_capturing(stream as usize)? {
+            return Err(codes::CAPTURE_UNSUPPORTED);
+        }
         let found = driver.allocate(bytes)?;
         // SAFETY: the caller's promise.
         unsafe { put(address, found) }
@@ -109,7 +111,9 @@ pub unsafe extern "C" fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemFreeAsync(address: u64, stream: *mut c_void) -> Code {
     enter(Needs::Context, |driver| {
-        driver.refuse_capture()?;
+        if driver.is_capturing(stream as usize)? {
+            return Err(codes::CAPTURE_UNSUPPORTED);
+        }
         if !driver.allocated.contains_key(&address) {
             return Err(codes::INVALID_VALUE);
         }

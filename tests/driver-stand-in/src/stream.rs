@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Instant;
 
 use crate::codes::{self, Code};
@@ -53,8 +54,25 @@ pub enum Op {
 #[derive(Default)]
 pub struct Stream {
     queue: VecDeque<Op>,
-    /// Operations of the graph that is being captured.
-    pub capture: Option<Vec<Op>>,
+    /// The graph that is being captured.
+    pub capture: Option<Capture>,
+}
+
+/// A capture that has begun.
+pub struct Capture {
+    pub ops: Vec<Op>,
+    /// Whose other calls it forbids.
+    pub mode: Mode,
+    /// The thread that began it.
+    pub thread: ThreadId,
+}
+
+/// `CUstreamCaptureMode`: calls that could wait for, or get in the way of, what is captured are refused to every thread, to the one that captures, or to none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Global,
+    ThreadLocal,
+    Relaxed,
 }
 
 /// An event.
@@ -81,15 +99,21 @@ impl Driver {
         Ok(self.stream(stream)?.capture.is_some())
     }
 
-    /// What may not be called while anything is captured.
+    /// What may not be called while something is captured in a mode that forbids it.
     pub fn refuse_capture(&self) -> Result<(), Code> {
-        if self.streams.values().any(|s| s.capture.is_some()) { Err(codes::CAPTURE_UNSUPPORTED) } else { Ok(()) }
+        let forbids = |capture: &Capture| match capture.mode {
+            Mode::Global => true,
+            Mode::ThreadLocal => capture.thread == std::thread::current().id(),
+            Mode::Relaxed => false,
+        };
+        let refused = self.streams.values().filter_map(|s| s.capture.as_ref()).any(forbids);
+        if refused { Err(codes::CAPTURE_UNSUPPORTED) } else { Ok(()) }
     }
 
     pub fn enqueue(&mut self, stream: usize, op: Op) -> Result<(), Code> {
         let stream = self.stream(stream)?;
         match &mut stream.capture {
-            Some(ops) => ops.push(op),
+            Some(capture) => capture.ops.push(op),
             None => stream.queue.push_back(op),
         }
         Ok(())
