@@ -44,7 +44,7 @@ kernel axpy<T: float, const B: int = 1024>(a: T, x: tensor<T, [N]>, y: mut tenso
 }
 ";
 /// A file that it uses.
-const SHARED: &str = "fn shifted(x: tile<f32, [B]>) -> tile<f32, [B]> { x + 3.0 }\n";
+const SHARED: &str = "fn shifted<T: float, S: shape>(x: tile<T, S>) -> tile<T, S> { x + 3.0 }\n";
 
 /// The program with the kernel's file.
 fn with_file() -> Option<String> {

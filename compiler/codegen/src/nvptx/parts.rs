@@ -1,4 +1,5 @@
-//! Lane-by-lane work on tiles of which a thread holds much: a few elements at a time, from the first instruction of a run to the last.
+//! The instructions of a block, in order: lane-by-lane work on tiles of which a thread holds much a few elements at a time, from the first instruction of a run to
+//! the last; a barrier that was waited for already not a second time.
 //!
 //! An instruction of a tile is as many instructions of a thread as the thread has elements. One after the other, a run of them (an activation behind a product, say)
 //! would have every step of all elements alive at once, and neither LLVM nor ptxas puts thousands of instructions into another order: with 128 sums of a
@@ -80,17 +81,7 @@ impl Emitter<'_> {
     /// The layout of all tiles of an instruction that computes each element of its result from the same element of its operands.
     fn lanes(&self, inst: Inst) -> Option<LayoutId> {
         let data = &self.func.insts[inst];
-        let by_lane = matches!(
-            data,
-            InstData::Unary { .. }
-                | InstData::Binary { .. }
-                | InstData::Fma { .. }
-                | InstData::Cmp { .. }
-                | InstData::Select { .. }
-                | InstData::Cast { .. }
-                | InstData::Bitcast { .. }
-        );
-        if !by_lane {
+        if !by_lane(data) {
             return None;
         }
         let layout = |value: Value| self.func.ty(value).layout();
@@ -132,16 +123,23 @@ impl Emitter<'_> {
     /// Whether an instruction neither takes memory nor waits for anything nor makes many elements, so that it may stand in front of others that it does not
     /// need.
     fn goes_first(&self, inst: Inst) -> bool {
-        match self.func.insts[inst] {
+        match &self.func.insts[inst] {
             InstData::Const { .. } | InstData::Iota { .. } | InstData::Broadcast { .. } | InstData::ExpandDims { .. } => true,
-            InstData::Unary { .. }
+            data => by_lane(data) && self.register_count(self.func.ty(self.func.result(inst))) < MANY as usize,
+        }
+    }
+}
+
+/// Whether each element of a result comes of the same element of the operands.
+fn by_lane(data: &InstData) -> bool {
+    matches!(
+        data,
+        InstData::Unary { .. }
             | InstData::Binary { .. }
             | InstData::Fma { .. }
             | InstData::Cmp { .. }
             | InstData::Select { .. }
             | InstData::Cast { .. }
-            | InstData::Bitcast { .. } => self.register_count(self.func.ty(self.func.result(inst))) < MANY as usize,
-            _ => false,
-        }
-    }
+            | InstData::Bitcast { .. }
+    )
 }
