@@ -2,7 +2,8 @@
 
 usage: python3 run.py [--out DIR] [--minutes M] [--only STEP,..] [--quick]
 
-Lies beside `bundle.tar.xz`, which it unpacks. Needs Python and NVIDIA's driver; torch and Triton are compared with where they are installed. Steps: devices, tests (the runtime's own
+Lies beside `bundle.tar.xz`, which it unpacks. Needs Python and NVIDIA's driver; torch and Triton are compared with where they are installed; cuTile's kernels
+are in the bundle as machine code. Steps: devices, tests (the runtime's own
 tests, faults, then the language cases and the conformance table), launch (overhead of a launch), examples (speed), peers. Each has a limit, and what ran until then is in the report. The
 exit code is 1 where a test failed.
 """

@@ -1,7 +1,7 @@
 //! `cargo xtask gpu-bundle`: everything that a machine with a GPU needs to test and measure Kiln, and nothing that it would have to build or download.
 //!
 //! The result is a folder of two files: `run.py`, and `bundle.tar.xz` with the `kiln` command, the examples, the GPU tests and the launch bench (LLVM linked statically), the C library they were
-//! built against for systems with an older one, kernels, inputs and the peers' script. It has to stay below 60 MB, which is checked.
+//! built against for systems with an older one, kernels, inputs, the peers' script, and cuTile's kernels as machine code with what launches them. It has to stay below 60 MB, which is checked.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::demo::target_dir;
 use crate::dist;
 use crate::proc::{cargo, output, run, step};
+use crate::tools;
 
 /// The most that the bundle may have.
 const MOST_BYTES: u64 = 60_000_000;
@@ -149,6 +150,7 @@ fn pack(options: &Options, programs: &Programs, target: &Path, bundle: &Path) ->
         let name = file.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         copy(&file, &format!("peers/gpu/{name}"))?;
     }
+    carry_cutile(&content.join("peers/cutile"))?;
     for (folder, ending) in
         [("tests/conformance/language_cases", "kiln"), ("dsl-examples", "kiln"), ("dsl-examples", "safetensors")]
     {
@@ -171,6 +173,20 @@ fn pack(options: &Options, programs: &Programs, target: &Path, bundle: &Path) ->
     std::fs::copy(root.join("benches/gpu-bundle/run.py"), bundle.join("run.py"))?;
     std::fs::remove_dir_all(&content)?;
     Ok(())
+}
+
+/// Puts cuTile's kernels into a folder, compiled for the sizes that are measured, and cuda-tile itself: machines with a GPU may have neither its compiler nor a way to get it.
+fn carry_cutile(folder: &Path) -> Result<()> {
+    if !tools::available() {
+        println!("    no cuTile for this system: the bundle measures it where it is installed");
+        return Ok(());
+    }
+    tools::install_sass_peers()?;
+    std::fs::create_dir_all(folder)?;
+    let peers = crate::root().join("benches/peers/gpu");
+    let mut command = std::process::Command::new("python3");
+    run(command.arg(peers.join("cutile_carried.py")).arg(folder).env("PYTHONPATH", tools::sass_peers_dir()))?;
+    tools::download_cuda_tile(folder)
 }
 
 /// The files below a folder, by ending, two levels deep.

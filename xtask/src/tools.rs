@@ -66,6 +66,20 @@ pub fn install_sass_peers() -> Result<()> {
     install_into(&sass_peers_dir(), SASS_PEERS, "Triton and cuTile Python")
 }
 
+/// Versions of CPython that a machine with a GPU may have: cuda-tile has an extension module for each.
+const PYTHONS: &[&str] = &["3.10", "3.11", "3.12", "3.13"];
+
+/// Puts cuda-tile's wheels, without its compiler, into a folder.
+pub fn download_cuda_tile(to: &Path) -> Result<()> {
+    let (name, version) = SASS_PEERS.iter().find(|(name, _)| *name == "cuda-tile").context("cuda-tile is a peer")?;
+    for python in PYTHONS {
+        let mut command = pip_command("download")?;
+        command.args(["--python-version", python, "--implementation", "cp", "--platform", "manylinux2014_x86_64", "--dest"]);
+        run(command.arg(to).arg(format!("{name}=={version}")))?;
+    }
+    Ok(())
+}
+
 /// What the benches compare with on the CPU: numpy with its OpenBLAS, and jax with what it needs.
 const PEERS: &[(&str, &str)] = &[
     ("numpy", "2.4.6"),
@@ -200,12 +214,17 @@ pub fn install() -> Result<()> {
 }
 
 fn pip(wheels: &[String], target: &Path) -> Result<()> {
+    std::fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
+    let mut command = pip_command("install")?;
+    run(command.args(["--root-user-action=ignore", "--upgrade", "--target"]).arg(target).args(wheels))
+}
+
+/// pip, installed if it is missing, for wheels alone and without what they need.
+fn pip_command(verb: &str) -> Result<Command> {
     if output("python3", &["-m", "pip", "--version"]).is_none() {
         crate::setup::install("pip, to fetch NVIDIA's tools for the tests", &["python3", "python3-pip"])?;
     }
-    std::fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
     let mut command = Command::new("python3");
-    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--root-user-action=ignore"]);
-    command.args(["--no-deps", "--only-binary=:all:", "--upgrade", "--target"]).arg(target).args(wheels);
-    run(&mut command)
+    command.args(["-m", "pip", verb, "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:"]);
+    Ok(command)
 }

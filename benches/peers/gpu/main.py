@@ -11,11 +11,13 @@ before. What is missing (torch, Triton, cuTile, a GPU) is reported as absent, ne
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
 
+import cutile_carried
 from by_kiln import Kiln
 from work import all_work
 
@@ -92,7 +94,9 @@ def main():
     options.add_argument("--deadline", type=float, default=math.inf, help="no new work after this many seconds")
     options = options.parse_args()
     begun = time.perf_counter()
-    report = {name: version(name) for name in ("torch", "triton", "cuda.tile")}
+    carried = cutile_carried.install(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cutile"))
+    report = {"cutile_cubins": "made beforehand" if carried else None}
+    report |= {name: version(name) for name in ("torch", "triton", "cuda.tile")}
     report |= {"rows": [], "left_out": [], "gpu": torch.cuda.get_device_name(0) if has_gpu() else None}
     if has_gpu() and not options.quick:
         report["ceilings"] = clock.ceilings(options.seconds)

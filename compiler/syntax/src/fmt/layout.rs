@@ -189,6 +189,9 @@ impl<'t> Layout<'t> {
             let mut parts = vec![];
             if self.at_name(0) && self.cursor.peek_at(1) == Some(&Token::Eq) {
                 parts.extend([self.take(), Doc::text(" "), self.take(), Doc::text(" ")]);
+            } else if self.is(&Token::If) {
+                // A condition, which has no block and stays with its `if`.
+                parts.extend([self.take(), Doc::text(" ")]);
             }
             parts.push(self.expr());
             if self.is(&Token::Comma) {
