@@ -12,6 +12,7 @@ pub(crate) fn tensor_map(map: &TensorMap, params: &[PtxParam], slots: &[u64], ze
     let shape = map.of_launch(params, slots).ok_or_else(missing)?;
     let address = shape.address.or(zeros).ok_or_else(missing)?;
     let element = match (map.elem, map.elem.bytes()) {
+        _ if map.tf32 => ElementType::Tf32,
         (ScalarType::F16, _) => ElementType::F16,
         (ScalarType::BF16, _) => ElementType::Bf16,
         (ScalarType::F32, _) => ElementType::F32,

@@ -11,7 +11,7 @@ use crate::func::{IntFact, TensorFacts};
 use crate::signature::{ElemRef, KernelSignature, ParamKind, Specialization};
 
 /// What an encoded bundle begins with; the last character counts the format's versions.
-pub const MAGIC: &[u8; 8] = b"kilnbnd1";
+pub const MAGIC: &[u8; 8] = b"kilnbnd2";
 
 /// Kernels compiled ahead of time.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -581,6 +581,8 @@ pub enum InstData {
         barrier: Value,
         /// From `ClusterRank`.
         share: Option<Value>,
+        /// Elements are f32, and rounded to tf32 on their way: to nearest, ties to even.
+        tf32: bool,
     },
     /// Writes `value` to a view, element by element where it is in bounds, through shared memory: each warp starts tensor copies (TMA) of the rows it holds. The copies
     /// are under way until a `TmaStoreWait`; other programs and later kernels see what they wrote, and nothing else of this program may access it. No result.

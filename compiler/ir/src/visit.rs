@@ -91,7 +91,7 @@ macro_rules! operands {
                 f(slot);
                 f(phase);
             }
-            TmaFill { place, ring, slot, barrier, share } => {
+            TmaFill { place, ring, slot, barrier, share, tf32: _ } => {
                 place.$visit(f);
                 f(ring);
                 f(slot);

@@ -29,9 +29,11 @@ pub enum ElementType {
     F64,
     /// bfloat16.
     Bf16,
+    /// Single, rounded to tf32 as it is loaded: to nearest, ties to even, infinities and NaN as they are. Nothing may be stored through such a map.
+    Tf32,
 }
 
-const TYPES: [ElementType; 10] = [
+const TYPES: [ElementType; 11] = [
     ElementType::U8,
     ElementType::U16,
     ElementType::U32,
@@ -42,6 +44,7 @@ const TYPES: [ElementType; 10] = [
     ElementType::F32,
     ElementType::F64,
     ElementType::Bf16,
+    ElementType::Tf32,
 ];
 
 impl ElementType {
@@ -50,15 +53,15 @@ impl ElementType {
         match self {
             ElementType::U8 => 1,
             ElementType::U16 | ElementType::F16 | ElementType::Bf16 => 2,
-            ElementType::U32 | ElementType::S32 | ElementType::F32 => 4,
+            ElementType::U32 | ElementType::S32 | ElementType::F32 | ElementType::Tf32 => 4,
             _ => 8,
         }
     }
 
-    /// The type that reductions work in; none for 8- and 16-bit integers.
+    /// The type that reductions work in; none for 8- and 16-bit integers, and what is only loaded.
     pub(crate) fn atomic(self) -> Option<AtomTy> {
         Some(match self {
-            ElementType::U8 | ElementType::U16 => return None,
+            ElementType::U8 | ElementType::U16 | ElementType::Tf32 => return None,
             ElementType::U32 => AtomTy::U32,
             ElementType::S32 => AtomTy::S32,
             ElementType::U64 => AtomTy::U64,
@@ -74,11 +77,31 @@ impl ElementType {
     pub(crate) fn nan(self) -> u64 {
         match self {
             ElementType::F16 | ElementType::Bf16 => 0x7fff,
-            ElementType::F32 => 0x7fff_ffff,
+            ElementType::F32 | ElementType::Tf32 => 0x7fff_ffff,
             ElementType::F64 => 0x7fff_ffff_ffff_ffff,
             _ => 0,
         }
     }
+
+    /// What a load makes of whole elements.
+    pub(crate) fn load(self, bytes: &mut [u8]) {
+        if self == ElementType::Tf32 {
+            for element in bytes.as_chunks_mut().0 {
+                *element = tf32(u32::from_le_bytes(*element)).to_le_bytes();
+            }
+        }
+    }
+}
+
+/// The bits of an f32 rounded to 10 bits of mantissa: to nearest, ties to even. What is no finite number stays as it is.
+fn tf32(bits: u32) -> u32 {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const DROPPED: u32 = 0x1fff;
+    if bits & EXPONENT == EXPONENT {
+        return bits;
+    }
+    // A carry out of the mantissa goes into the exponent, as it should.
+    (bits + DROPPED / 2 + (bits >> 13 & 1)) & !DROPPED
 }
 
 /// Shared-memory swizzle (CUtensorMapSwizzle).
@@ -234,6 +257,40 @@ mod tests {
         assert_eq!(TensorMap::decode(&map.encode_tiled().unwrap()), Some(map.clone()));
         assert!(TensorMap { tile: vec![128, 16], ..map.clone() }.encode_tiled().is_err());
         assert!(TensorMap { strides: vec![200], ..map.clone() }.encode_tiled().is_err());
-        assert!(TensorMap { address: 8, ..map }.encode_tiled().is_err());
+        assert!(TensorMap { address: 8, ..map.clone() }.encode_tiled().is_err());
+        let rounding = TensorMap { element: ElementType::Tf32, tile: vec![32, 16], ..map };
+        assert_eq!(TensorMap::decode(&rounding.encode_tiled().unwrap()), Some(rounding));
+    }
+
+    /// Ties to even, up and down, a carry into the exponent and one to infinity, subnormal numbers, and what stays as it is.
+    #[test]
+    fn loads_of_tf32_round_to_nearest_even() {
+        for (bits, want) in [
+            (0x3f80_0000, 0x3f80_0000),
+            (0x3f80_0fff, 0x3f80_0000),
+            (0x3f80_1000, 0x3f80_0000),
+            (0x3f80_1001, 0x3f80_2000),
+            (0x3f80_2fff, 0x3f80_2000),
+            (0x3f80_3000, 0x3f80_4000),
+            (0x3fff_f000, 0x4000_0000),
+            (0x3fff_efff, 0x3fff_e000),
+            (0x7f7f_efff, 0x7f7f_e000),
+            (0x7f7f_f000, 0x7f80_0000),
+            (0x0000_1000, 0),
+            (0x0000_1001, 0x0000_2000),
+            (0x007f_ffff, 0x0080_0000),
+            (0x7f80_0000, 0x7f80_0000),
+            (0x7fc0_0001, 0x7fc0_0001),
+            (0x7fff_ffff, 0x7fff_ffff),
+        ] {
+            for sign in [0u32, 1 << 31] {
+                let mut bytes = (sign | bits).to_le_bytes();
+                ElementType::Tf32.load(&mut bytes);
+                assert_eq!(u32::from_le_bytes(bytes), sign | want, "{:#x}", sign | bits);
+                let mut bytes = (sign | bits).to_le_bytes();
+                ElementType::F32.load(&mut bytes);
+                assert_eq!(u32::from_le_bytes(bytes), sign | bits);
+            }
+        }
     }
 }

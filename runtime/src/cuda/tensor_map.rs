@@ -30,6 +30,9 @@ pub(crate) struct MapParam {
 /// `CU_TENSOR_MAP_L2_PROMOTION_L2_256B`.
 const L2_256B: u32 = 3;
 
+/// `CU_TENSOR_MAP_DATA_TYPE_TFLOAT32`: f32 that the TMA engine rounds to nearest even as it loads.
+const TFLOAT32: u32 = 11;
+
 impl MapParam {
     pub fn new(map: TensorMap) -> MapParam {
         MapParam { map, last: ArcSwapOption::empty() }
@@ -67,7 +70,7 @@ impl MapParam {
         let code = unsafe {
             (gpu.api.cuTensorMapEncodeTiled)(
                 std::ptr::from_mut(&mut encoded).cast(),
-                data_type(self.map.elem),
+                data_type(&self.map),
                 shape.extents.len() as u32,
                 address as *mut c_void,
                 shape.extents.as_ptr(),
@@ -86,8 +89,9 @@ impl MapParam {
 }
 
 /// `CUtensorMapDataType`: 8-bit floats travel as bytes.
-fn data_type(elem: ScalarType) -> u32 {
-    match (elem, elem.bytes()) {
+fn data_type(map: &TensorMap) -> u32 {
+    match (map.elem, map.elem.bytes()) {
+        _ if map.tf32 => TFLOAT32,
         (ScalarType::F16, _) => 6,
         (ScalarType::F32, _) => 7,
         (ScalarType::F64, _) => 8,

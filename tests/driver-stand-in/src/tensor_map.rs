@@ -7,17 +7,21 @@ use kiln_emulator::tensormap::{ElementType, Swizzle, TensorMap};
 use crate::codes::{self, Code};
 use crate::state::{Needs, enter};
 
-const TYPES: [ElementType; 10] = [
-    ElementType::U8,
-    ElementType::U16,
-    ElementType::U32,
-    ElementType::S32,
-    ElementType::U64,
-    ElementType::S64,
-    ElementType::F16,
-    ElementType::F32,
-    ElementType::F64,
-    ElementType::Bf16,
+/// Types by their `CUtensorMapDataType`; None for those that flush subnormal numbers, which no kernel of ours asks for.
+const TYPES: [Option<ElementType>; 13] = [
+    Some(ElementType::U8),
+    Some(ElementType::U16),
+    Some(ElementType::U32),
+    Some(ElementType::S32),
+    Some(ElementType::U64),
+    Some(ElementType::S64),
+    Some(ElementType::F16),
+    Some(ElementType::F32),
+    Some(ElementType::F64),
+    Some(ElementType::Bf16),
+    None,
+    Some(ElementType::Tf32),
+    None,
 ];
 
 /// # Safety
@@ -58,7 +62,7 @@ pub unsafe extern "C" fn cuTensorMapEncodeTiled(
         }
         let swizzle = [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128].get(swizzle as usize).copied();
         let encoded = TensorMap {
-            element: *TYPES.get(element as usize).ok_or(codes::INVALID_VALUE)?,
+            element: TYPES.get(element as usize).ok_or(codes::INVALID_VALUE)?.ok_or(codes::NOT_SUPPORTED)?,
             address: address as u64,
             dims,
             strides,

@@ -55,9 +55,10 @@ pub fn dot(types: [Type; 3], a: &[Lane], b: &[Lane], acc: Option<&[Lane]>, preci
     out
 }
 
-/// f32 with ten digits, rounded to nearest, ties away from zero.
+/// A finite f32 with ten digits, rounded to nearest, ties to even.
 fn tf32(v: f32) -> f32 {
-    f32::from_bits((v.to_bits() + 0x1000) & 0xffff_e000)
+    let bits = v.to_bits();
+    f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & 0xffff_e000)
 }
 
 /// Block-scaled product.

@@ -320,8 +320,8 @@ impl<'a> Emitter<'a> {
                 self.barrier_arrive(*barrier, *slot, *enable, *cluster)?;
             }
             InstData::BarrierWait { barrier, slot, phase } => self.barrier_wait(*barrier, *slot, *phase)?,
-            InstData::TmaFill { place, ring, slot, barrier, share } => {
-                self.tma_fill(place, *ring, *slot, *barrier, *share)?;
+            InstData::TmaFill { place, ring, slot, barrier, share, tf32 } => {
+                self.tma_fill(place, *ring, *slot, *barrier, *share, *tf32)?;
             }
             InstData::TmaStore { place, value } => self.tma_store(inst, place, *value)?,
             InstData::TmaStoreWait => self.tma_store_wait(),

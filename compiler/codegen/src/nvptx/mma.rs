@@ -17,6 +17,9 @@ const MOST_ACCUMULATORS: usize = 128;
 /// The first architecture with products of 8-bit floats, and the PTX version (times 10) that knows them.
 const F8_PRODUCTS: (u32, u32) = (89, 84);
 
+/// The first architecture that rounds to tf32 with ties to even, as the CPU and the TMA engine do; older ones round ties away from zero.
+const TIES_TO_EVEN: u32 = 90;
+
 /// Registers of both operands of one instruction.
 type Pair = (Vec<String>, Vec<String>);
 
@@ -38,7 +41,8 @@ impl Emitter<'_> {
         if native_f8 {
             self.ptx = self.ptx.max(F8_PRODUCTS.1);
         }
-        let instruction = Instruction { kind, elem, native_f8 };
+        let to_even = self.target.sm >= TIES_TO_EVEN;
+        let instruction = Instruction { kind, elem, native_f8, to_even };
         let physical = dot.acc.physical();
         let pitch = [kind.rows() * dot.warps[0], 8 * dot.warps[1]];
         let (rows, columns, depth) = (physical[0] / pitch[0], physical[1] / pitch[1], dot.a.physical()[1]);
@@ -150,6 +154,8 @@ struct Instruction {
     kind: MmaKind,
     elem: ScalarType,
     native_f8: bool,
+    /// Ties go to even tf32.
+    to_even: bool,
 }
 
 impl Instruction {
@@ -198,14 +204,14 @@ impl Instruction {
         match self.kind {
             MmaKind::F16 | MmaKind::Bf16 | MmaKind::Int8 | MmaKind::F64 => vec![words.to_vec()],
             MmaKind::F8 if self.native_f8 => vec![words.to_vec()],
-            MmaKind::Tf32 => vec![words.iter().map(|w| round_tf32(ptx, w)).collect()],
+            MmaKind::Tf32 => vec![words.iter().map(|w| self.round_tf32(ptx, w)).collect()],
             MmaKind::Tf32x3 => {
                 let (mut great, mut small) = (Vec::new(), Vec::new());
                 for word in words {
-                    let rounded = round_tf32(ptx, word);
+                    let rounded = self.round_tf32(ptx, word);
                     let rest = ptx.word();
                     ptx.line(&format!("sub.f32 {rest}, {word}, {rounded};"));
-                    small.push(round_tf32(ptx, &rest));
+                    small.push(self.round_tf32(ptx, &rest));
                     great.push(rounded);
                 }
                 vec![great, small]
@@ -245,12 +251,12 @@ impl Instruction {
             _ => (0..a.len()).map(|i| pair(i, i)).collect(),
         }
     }
-}
 
-fn round_tf32(ptx: &mut Ptx, word: &str) -> String {
-    let rounded = ptx.word();
-    ptx.line(&format!("cvt.rna.tf32.f32 {rounded}, {word};"));
-    rounded
+    fn round_tf32(&self, ptx: &mut Ptx, word: &str) -> String {
+        let (rounded, mode) = (ptx.word(), if self.to_even { "rn" } else { "rna" });
+        ptx.line(&format!("cvt.{mode}.tf32.f32 {rounded}, {word};"));
+        rounded
+    }
 }
 
 /// Two f32 as two bf16 in a register, and what is left of them as two more.

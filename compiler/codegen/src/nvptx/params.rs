@@ -41,11 +41,11 @@ impl Uses {
             InstData::GridSync => uses.grid_sync = true,
             InstData::IsProducer => uses.producer = true,
             InstData::ConsumerGroup => uses.groups = true,
-            InstData::TmaFill { ref place, ring, share, .. } => {
+            InstData::TmaFill { ref place, ring, share, tf32, .. } => {
                 let ty = func.ty(ring);
                 let boxes = if share.is_some() { shared_boxes(func, place, ty) } else { tensor_boxes(func, place, ty) };
                 if let (Some(boxes), Some(elem)) = (boxes, ty.scalar_elem()) {
-                    uses.add_map(tensor_map(&boxes, elem));
+                    uses.add_map(TensorMap { tf32, ..tensor_map(&boxes, elem) });
                 }
             }
             InstData::TmaStore { ref place, value } => {

@@ -105,6 +105,7 @@ impl Emitter<'_> {
         slot: Value,
         barrier: Value,
         share: Option<Value>,
+        tf32: bool,
     ) -> Result<()> {
         let ty = self.func.ty(ring);
         let no_box = || internal("a tensor copy of what is no box");
@@ -126,7 +127,7 @@ impl Emitter<'_> {
         };
         let Place::View(access) = place else { return Err(no_box()) };
         let starts = self.box_starts(access, &boxes);
-        let map = tensor_map(&boxes, ty.elem().scalar().ok_or_else(no_box)?);
+        let map = TensorMap { tf32, ..tensor_map(&boxes, ty.elem().scalar().ok_or_else(no_box)?) };
         let map = self.params.value(PtxParam::TensorMap(map));
         let barrier = self.barrier_of(barrier, slot)?;
         let base = self.slot_base(ring, slot)?;
@@ -280,8 +281,8 @@ impl Emitter<'_> {
 
 /// The map of a copy.
 pub(super) fn tensor_map(boxes: &TensorBoxes, elem: kiln_ir::ScalarType) -> TensorMap {
-    let mut map =
-        TensorMap { param: boxes.param, elem, rank: boxes.dims.len() as u8, axes: [0; 5], tile: [0; 5], swizzle: boxes.swizzle };
+    let (param, rank, swizzle) = (boxes.param, boxes.dims.len() as u8, boxes.swizzle);
+    let mut map = TensorMap { param, elem, rank, axes: [0; 5], tile: [0; 5], swizzle, tf32: false };
     for (number, (&(axis, _), &extent)) in boxes.dims.iter().zip(&boxes.tile).enumerate() {
         (map.axes[number], map.tile[number]) = (axis, extent);
     }

@@ -8,7 +8,7 @@
 
 use kiln_ir::layout::{Coords, Hw, Layout};
 use kiln_ir::{Inst, ScalarType, Value};
-use kiln_passes::gpu::{MmaDot, MmaKind};
+use kiln_passes::gpu::{MmaDot, MmaKind, is_rounded};
 use smallvec::{SmallVec, smallvec};
 
 use super::emit::Emitter;
@@ -48,6 +48,9 @@ impl Emitter<'_> {
     pub(super) fn dot_start(&mut self, inst: Inst, dot: &MmaDot, a: Value, b: Value, acc: Option<Value>) -> Result<()> {
         let kind = dot.kind;
         let elem = self.func.ty(a).elem().scalar().ok_or_else(|| internal("a product of pointers"))?;
+        if kind == MmaKind::Tf32 && [a, b].iter().any(|&operand| !is_rounded(self.func, operand)) {
+            return Err(internal("warpgroups would cut off bits of an operand that nobody rounds to tf32"));
+        }
         let result = self.func.ty(self.func.result(inst));
         let spread = self.spread_of(result).ok_or_else(|| internal("a product is a tile"))?;
         let ty = self.value_type(result.elem());
@@ -58,6 +61,10 @@ impl Emitter<'_> {
             Left::Registers(self.operand_of(a, &dot.a, 0, kind.width())?)
         };
         let right = self.matrix(b, dot, 1)?;
+        let across_k = |matrix: &Matrix| matrix.transposed && matrix.bytes != 2;
+        if across_k(&right) || matches!(&left, Left::Shared(left) if across_k(left)) {
+            return Err(internal(format!("warpgroups read {elem} along k only")));
+        }
         let physical = dot.acc.physical();
         let (rows, columns, depth) = (physical[0] / (ROWS * dot.warps[0]), physical[1] / dot.warps[1], dot.a.physical()[1]);
         let wide = right.widest(columns)?;
@@ -100,7 +107,7 @@ impl Emitter<'_> {
                     let transposed = |matrix: &Matrix| u32::from(matrix.transposed);
                     let scales = match (kind, &left) {
                         (MmaKind::Int8, _) => String::new(),
-                        (MmaKind::F8, _) => String::from(", 1, 1"),
+                        (MmaKind::F8 | MmaKind::Tf32, _) => String::from(", 1, 1"),
                         (_, Left::Shared(matrix)) => format!(", 1, 1, {}, {}", transposed(matrix), transposed(&right)),
                         (_, Left::Registers(_)) => format!(", 1, 1, {}", transposed(&right)),
                     };
@@ -294,6 +301,7 @@ fn instruction(kind: MmaKind, elem: ScalarType, columns: u32) -> String {
     let (depth, types) = match (kind, elem) {
         (MmaKind::F16, _) => (16, "f32.f16.f16"),
         (MmaKind::Bf16, _) => (16, "f32.bf16.bf16"),
+        (MmaKind::Tf32, _) => (8, "f32.tf32.tf32"),
         (MmaKind::F8, ScalarType::F8E4M3) => (32, "f32.e4m3.e4m3"),
         (MmaKind::F8, _) => (32, "f32.e5m2.e5m2"),
         (_, ScalarType::U8) => (32, "s32.u8.u8"),

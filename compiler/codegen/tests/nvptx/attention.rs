@@ -9,7 +9,7 @@ use kiln_ir::verify::verify;
 use crate::executed::{on_emulator_as, on_host, tensor, values};
 use crate::support::{assemble, count, ptx};
 
-/// `o = softmax(q @ k^T) @ v` for a block of `bm` rows a program and steps of `bn`; `causal` masks what lies ahead.
+/// `o = softmax(q @ k^T) @ v` for a block of `bm` rows a program and steps of `bn`; `causal` masks what lies ahead. Products of f32 are in tf32.
 pub fn attention([bm, bn, d]: [u32; 3], elem: &str, warps: u32, stages: u32, causal: bool) -> String {
     let facts = |number: u32| format!("{{number {number}, align 16, dims [?, ={d}], strides [?%16, =1]}}");
     let live = if causal {
@@ -27,6 +27,14 @@ pub fn attention([bm, bn, d]: [u32; 3], elem: &str, warps: u32, stages: u32, cau
     } else {
         format!("v58: tile<bool, [{bm}, {bn}]> = const 1\nv32: tile<bool, [{bm}, {bn}]> = and v58, v59\n")
     };
+    let single = elem == "f32";
+    let precision = if single { " precision tf32" } else { "" };
+    // What is f32 already needs no cast.
+    let cast = |to: &str, from: &str, columns: u32| {
+        if single { String::new() } else { format!("{to}: tile<{elem}, [{bm}, {columns}]> = cast {from}\n") }
+    };
+    let (weights, out) = if single { ("v40", "v54") } else { ("v49", "v55") };
+    let (cast_weights, cast_out) = (cast("v49", "v40", bn), cast("v55", "v54", d));
     format!(
         "kernel @0 attention(v0.q: tensor<{elem}, 2> {}, v1.k: tensor<{elem}, 2> {}, v2.v: tensor<{elem}, 2> {}, v3.o: mut tensor<{elem}, 2> {}) grid 1 index 32 schedule {{warps {warps}, stages {stages}}} {{\n\
          v4: index = program_id 0\n\
@@ -42,7 +50,7 @@ pub fn attention([bm, bn, d]: [u32; 3], elem: &str, warps: u32, stages: u32, cau
          v14: tile<f32, [{bm}, {d}]>, v15: tile<f32, [{bm}]>, v16: tile<f32, [{bm}]> = for v7..v9 step v8 init [v11, v12, v13] (v17: index, v18: tile<f32, [{bm}, {d}]>, v19: tile<f32, [{bm}]>, v20: tile<f32, [{bm}]>) {{\n\
          v21: tile<{elem}, [{bn}, {d}]> = load v1[v17..+{bn}, v7..+{d}!]\n\
          v22: tile<{elem}, [{d}, {bn}]> = permute v21 [1, 0]\n\
-         v23: tile<f32, [{bm}, {bn}]> = dot v10, v22\n\
+         v23: tile<f32, [{bm}, {bn}]> = dot v10, v22{precision}\n\
          v24: tile<f32, [{bm}, {bn}]> = const 0.1875\n\
          v25: tile<f32, [{bm}, {bn}]> = mul v23, v24\n\
          v26: tile<index, [{bn}]> = iota 0\n\
@@ -69,16 +77,16 @@ pub fn attention([bm, bn, d]: [u32; 3], elem: &str, warps: u32, stages: u32, cau
          v46: tile<f32, [{bm}, 1]> = expand_dims v42 axis 1\n\
          v47: tile<f32, [{bm}, {d}]> = broadcast v46\n\
          v48: tile<f32, [{bm}, {d}]> = mul v18, v47\n\
-         v49: tile<{elem}, [{bm}, {bn}]> = cast v40\n\
+         {cast_weights}\
          v50: tile<{elem}, [{bn}, {d}]> = load v2[v17..+{bn}, v7..+{d}!]\n\
-         v51: tile<f32, [{bm}, {d}]> = dot v49, v50 acc v48\n\
+         v51: tile<f32, [{bm}, {d}]> = dot {weights}, v50 acc v48{precision}\n\
          yield v51, v36, v45\n\
          }}\n\
          v52: tile<f32, [{bm}, 1]> = expand_dims v16 axis 1\n\
          v53: tile<f32, [{bm}, {d}]> = broadcast v52\n\
          v54: tile<f32, [{bm}, {d}]> = fast_div v14, v53\n\
-         v55: tile<{elem}, [{bm}, {d}]> = cast v54\n\
-         store v3[v6..+{bm}, v7..+{d}!], v55\n\
+         {cast_out}\
+         store v3[v6..+{bm}, v7..+{d}!], {out}\n\
          yield\n}}\n",
         facts(0),
         facts(1),

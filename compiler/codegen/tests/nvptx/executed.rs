@@ -130,6 +130,7 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
 fn tensor_map(map: &TensorMap, address: u64, dims: &[i64], strides: &[i64]) -> Vec<u8> {
     let shape = map.shape(address, dims, strides);
     let element = match map.elem.bytes() {
+        _ if map.tf32 => ElementType::Tf32,
         1 => ElementType::U8,
         2 => ElementType::U16,
         _ => ElementType::U32,

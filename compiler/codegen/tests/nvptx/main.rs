@@ -13,5 +13,6 @@ mod products;
 mod refusals;
 mod split_k;
 mod support;
+mod tf32;
 mod warpgroups;
 mod whole_language;

@@ -37,6 +37,8 @@ pub struct TensorMap {
     pub tile: [u16; MAX_RANK],
     /// How the box is swizzled in shared memory.
     pub swizzle: Swizzle,
+    /// Elements are f32, and rounded to tf32 as they are loaded: to nearest, ties to even, infinities and NaN as they are.
+    pub tf32: bool,
 }
 
 /// A tensor map with the values of a launch.
@@ -104,7 +106,8 @@ mod tests {
     #[test]
     fn a_dimension_twice_is_a_part_with_an_end_of_its_own() {
         let tile = [64, 16, 1, 1, 0];
-        let map = TensorMap { param: 0, elem: ScalarType::F16, rank: 4, axes: [2, 0, 1, 0, 0], tile, swizzle: Swizzle::B128 };
+        let (axes, swizzle) = ([2, 0, 1, 0, 0], Swizzle::B128);
+        let map = TensorMap { param: 0, elem: ScalarType::F16, rank: 4, axes, tile, swizzle, tf32: false };
         let (address, dims, strides) = (1 << 32, [100, 6, 64], [384, 64, 1]);
         let shape = map.shape(address, &dims, &strides);
         assert_eq!(shape.extents[..], [64, 100, 6, 101]);

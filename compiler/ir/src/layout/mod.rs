@@ -31,7 +31,7 @@ pub use convert::{Conversion, Cost, SharedBuffer, SharedMove, ShuffleMove, Shuff
 pub use dump::dump;
 pub use gf2::{Echelon, LinearMap, bits_of, independent, intersection};
 pub use linear::{Coords, Hw, LinearLayout};
-pub use shared::{Swizzle, shared_rows, staged};
+pub use shared::{Swizzle, boxed, shared_rows, staged};
 pub use tensor_core::{
     ldmatrix, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b,
     wgmma_accumulator, wgmma_operand_a,

@@ -61,6 +61,17 @@ impl Swizzle {
 /// the other one are its rows, all of them a span. Chunks of 16 bytes are swizzled so that no fragment read and no 16-byte
 /// store along `fast` has a bank conflict. Rows are padded to 8, `fast` to 16 bytes; any number of spans and rows will do.
 pub fn staged(shape: [u32; 2], fast: usize, element_bytes: u32) -> Layout {
+    let swizzled = if element_bytes < 4 { Swizzle::apply } else { Swizzle::apply_reversed };
+    in_spans(shape, fast, element_bytes, swizzled)
+}
+
+/// As [`staged`], with the hardware's own swizzle for elements of any size: what the TMA engine fills and warpgroups read.
+pub fn boxed(shape: [u32; 2], fast: usize, element_bytes: u32) -> Layout {
+    in_spans(shape, fast, element_bytes, Swizzle::apply)
+}
+
+/// Spans of rows, whose bytes are where `swizzled` puts those of the plain arrangement.
+fn in_spans(shape: [u32; 2], fast: usize, element_bytes: u32, swizzled: fn(Swizzle, u64) -> u64) -> Layout {
     assert!(element_bytes.is_power_of_two() && element_bytes <= 16 && fast < 2, "elements of {element_bytes} bytes");
     let slow = 1 - fast;
     let rows = shape[slow].next_multiple_of(8);
@@ -76,8 +87,7 @@ pub fn staged(shape: [u32; 2], fast: usize, element_bytes: u32) -> Layout {
     let element_bits = element_bytes.trailing_zeros();
     let cols = (0..plain.bits(Hw::Offset)).map(|bit| {
         let address = 1u64 << (u32::from(bit) + element_bits);
-        let logical = if element_bytes < 4 { swizzle.apply(address) } else { swizzle.apply_reversed(address) };
-        plain.map().apply(logical >> element_bits)
+        plain.map().apply(swizzled(swizzle, address) >> element_bits)
     });
     let unit = LinearLayout::from_cols(plain.hw_bits(), plain.dim_bits().iter().copied().collect(), cols);
     let mut reps = [1; 2];

@@ -276,7 +276,14 @@ impl Parser<'_> {
             "tma_fill" => {
                 let [ring, slot, barrier] = self.operands()?;
                 self.expect_word("from")?;
-                InstData::TmaFill { place: self.place()?, ring, slot, barrier, share: self.optional("share")? }
+                InstData::TmaFill {
+                    place: self.place()?,
+                    ring,
+                    slot,
+                    barrier,
+                    share: self.optional("share")?,
+                    tf32: self.eat_word("tf32"),
+                }
             }
             "tma_store" => InstData::TmaStore { place: self.place()?, value: self.next_value()? },
             "tma_store_wait" => InstData::TmaStoreWait,

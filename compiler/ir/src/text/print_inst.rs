@@ -252,10 +252,11 @@ impl Printer<'_> {
                 self.flag(" cluster", *cluster);
             }
             BarrierWait { barrier, slot, phase } => self.op("barrier_wait", &[*barrier, *slot, *phase]),
-            TmaFill { place, ring, slot, barrier, share } => {
+            TmaFill { place, ring, slot, barrier, share, tf32 } => {
                 self.op("tma_fill", &[*ring, *slot, *barrier]);
                 self.place(" from", place);
                 self.optional(" share ", *share);
+                self.flag(" tf32", *tf32);
             }
             TmaStore { place, value } => {
                 self.place("tma_store", place);

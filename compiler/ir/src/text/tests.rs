@@ -108,6 +108,7 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     v79: i32 = barrier_new 3 arrivals 8
     barrier_arrive v79, v16 if v14 cluster
     tma_fill v74, v16, v79 from v1[v2..+2!, v2] share v78
+    tma_fill v74, v16, v79 from v1[v2..+2!, v2] tf32
     v80: tile<f32, [2]> = cluster_sum v5
     v81: i32 = consumer_group
     take_turn

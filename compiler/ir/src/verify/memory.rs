@@ -109,13 +109,15 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
             let parity = func.ty(*phase) == Type::scalar(ScalarType::I32);
             rule.require(parity, || "a phase is a scalar i32".into());
         }
-        InstData::TmaFill { place, ring, slot, barrier, share } => {
+        InstData::TmaFill { place, ring, slot, barrier, share, tf32 } => {
             let ranked = share.is_none_or(|v| func.ty(v) == Type::index());
             rule.require(ranked, || "a copy is shared by the rank in a cluster".into());
             rule.barrier(*barrier, *slot);
             rule.require(matches!(place, Place::View(_)), || "a tensor copy is of a view".into());
             if let (Some((elem, shape)), Some(of)) = (rule.place(place, false), rule.ring(*ring, Some(*slot))) {
                 rule.tile(of, elem, &shape);
+                let single = elem.scalar() == Some(ScalarType::F32);
+                rule.require(single || !tf32, || format!("{elem} is not rounded to tf32"));
             }
         }
         InstData::TmaStore { place, value } => {

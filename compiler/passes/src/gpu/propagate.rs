@@ -14,7 +14,7 @@
 //! ```
 
 use cranelift_entity::SecondaryMap;
-use kiln_ir::layout::{Conversion, Layout, plan, staged, stays_in_threads};
+use kiln_ir::layout::{Conversion, Layout, boxed, plan, staged, stays_in_threads};
 use kiln_ir::{Block, Function, Inst, InstData, LayoutId, Value};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -311,10 +311,10 @@ impl Propagate<'_> {
         }
         let run = |dim: usize| from.unit().register_run(dim).len();
         let bytes = func.ty(value).elem().bytes();
-        // Warpgroups read bytes along k only.
-        let fast = if dot.of_groups && bytes == 1 { 1 - number } else { usize::from(run(1) >= run(0)) };
-        let physical = fragments.physical();
-        staged([physical[0], physical[1]], fast, bytes).intern()
+        // Warpgroups read all but 16-bit elements along k only.
+        let fast = if dot.of_groups && bytes != 2 { 1 - number } else { usize::from(run(1) >= run(0)) };
+        let (physical, arrange) = (fragments.physical(), if dot.of_groups { boxed } else { staged });
+        arrange([physical[0], physical[1]], fast, bytes).intern()
     }
 
     fn default_of(&self, func: &Function, value: Value) -> LayoutId {

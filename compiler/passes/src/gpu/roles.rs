@@ -45,7 +45,7 @@ use super::facts::Facts;
 use super::fewer_stages::{fewer_stages, remark};
 use super::stage::{Staged, binary, compare, constant, slot_bytes, staged_loads};
 use super::tma::{mappable, tensor_boxes};
-use super::warps_of;
+use super::{tf32, warps_of};
 use crate::manager::{PassContext, PassResult};
 
 /// Slots of a ring in a loop, where neither the loop nor the kernel says.
@@ -59,15 +59,41 @@ pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     if func.schedule.ping_pong {
         ping_pong::check(func, context)?;
     }
-    if context.has_warpgroups()
-        && let Some(plan) = Plan::of(func, warps, context)
-    {
+    if !context.has_warpgroups() {
+        return Ok(());
+    }
+    if let Some(plan) = rounded(func, warps, context) {
         let turns =
             if func.schedule.ping_pong && func.schedule.persistent { Some(ping_pong::Turns::of(func, &plan)?) } else { None };
         remark(func, plan.fewer.clone());
         split(func, plan, turns, warps);
     }
     Ok(())
+}
+
+/// The plan in which every operand of a tf32 product is rounded on its way; products of which that cannot be said become ones of warps.
+fn rounded(func: &mut Function, warps: u32, context: &PassContext) -> Option<Plan> {
+    loop {
+        let plan = Plan::of(func, warps, context);
+        let by_engine = |load: Inst| plan.as_ref().is_some_and(|plan| plan.of_load.contains_key(&load));
+        let products = tf32::products(func);
+        if products.is_empty() {
+            return plan;
+        }
+        let facts = Facts::of(func).with_fitting_tensors(context.fits_32_bit);
+        let staged = staged_loads(func, &facts, warps);
+        let of_warps: Vec<Inst> = products
+            .iter()
+            .copied()
+            .filter(|&start| !tf32::can_round(func, start, |load| staged.contains_key(&load), by_engine))
+            .collect();
+        if of_warps.is_empty() {
+            tf32::round_left(func, &products, by_engine);
+            return plan;
+        }
+        // Without them others may have to go as well: what several products read is loaded for all or none.
+        of_warps.into_iter().for_each(|start| tf32::to_warps(func, start));
+    }
 }
 
 /// Loads that share a slot.

@@ -20,7 +20,7 @@
 
 use cranelift_entity::SecondaryMap;
 use kiln_ir::artifact::Remark;
-use kiln_ir::layout::staged;
+use kiln_ir::layout::{boxed, staged};
 use kiln_ir::ops::{BinaryOp, CmpOp};
 use kiln_ir::{Block, Const, Function, Inst, InstData, LayoutId, Place, ScalarType, SrcLoc, Type, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -130,7 +130,8 @@ fn ring_layout(
         return None;
     }
     let access = access_of(func, facts, load)?;
-    let layout = staged(room, access.axis, ty.elem().bytes());
+    let arrange = if for_groups { boxed } else { staged };
+    let layout = arrange(room, access.axis, ty.elem().bytes());
     // Repetitions are numbered by dimension: exchanged axes would number those of two dimensions anew.
     let repeats = layout.reps().iter().filter(|&&r| r > 1).count();
     (!turned || repeats < 2).then_some((layout, for_groups))

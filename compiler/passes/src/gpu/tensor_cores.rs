@@ -12,7 +12,7 @@
 
 use cranelift_entity::SecondaryMap;
 use kiln_ir::layout::{
-    Hw, Layout, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b, staged,
+    Hw, Layout, boxed, mma_accumulator, mma_f64_accumulator, mma_f64_operand_a, mma_f64_operand_b, mma_operand_a, mma_operand_b,
     wgmma_accumulator, wgmma_operand_a,
 };
 use kiln_ir::ops::DotPrecision;
@@ -122,7 +122,7 @@ impl MmaDot {
         let (k, width) = (k.next_multiple_of(kind.step()), kind.width());
         let acc = wgmma_accumulator([m, n], groups);
         let a = wgmma_operand_a([m, k], width, groups);
-        let b = staged([k, n], 0, 4 / width);
+        let b = boxed([k, n], 0, 4 / width);
         MmaDot { kind, warps: groups, acc, a, b, of_groups: true }
     }
 

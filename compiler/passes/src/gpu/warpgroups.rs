@@ -1,12 +1,11 @@
 //! `warpgroups`: products that whole warpgroups run (`wgmma`, sm_90a), started and waited for as two instructions.
 //!
 //! A warpgroup reads B, and A unless it is in registers, from shared memory by itself, four times as fast as `mma.sync`. A product
-//! becomes one of warpgroups where its types allow (16-bit floats; bytes whose operands have k running through memory, since only
+//! becomes one of warpgroups where its types allow (16-bit floats; bytes and tf32 whose operands have k running through memory, since only
 //! 16-bit operands may be transposed), its rows are a multiple of 64 for each warpgroup, and its columns a multiple of 16.
 //!
-//! tf32 is left out, and keeps `mma.sync`: the instruction drops the 13 low bits of what it reads, where the language rounds to nearest. Operands in registers
-//! could be rounded on their way, but B comes out of shared memory, where the copy engine has put it as it was; rounding it there would cost a pass over
-//! each slot by all threads, with a fence and a barrier before the product, which is what the engine and the ring are there to avoid.
+//! Products of tf32 are that until it is known who loads: the instruction drops the 13 low bits of what it reads, where the language rounds to nearest, so that
+//! somebody has to round. What is loaded the TMA engine can round; `roles`, which knows what the engine can load, turns the others back ([`super::tf32`]).
 //!
 //! Products of 8-bit floats are added up in tensor cores with fewer bits than f32 has (some 14 of a sum's leading bits, by measurements published for the
 //! GPU; PTX promises none). So what a product adds to stays outside: each `dot` starts at zero, and its sum is added in f32. A
@@ -26,7 +25,7 @@ use super::facts::Facts;
 use super::rules::{Kind, kind};
 use super::stage::binary;
 use super::tensor_cores::{MmaKind, groups, product};
-use super::warps_of;
+use super::{tf32, warps_of};
 use crate::manager::{PassContext, PassResult};
 
 /// Makes products of `func` ones of warpgroups, where the target has such.
@@ -54,7 +53,8 @@ fn is_for_groups(func: &Function, facts: &Facts, inst: Inst, warps: u32) -> bool
     let fits = match kind {
         MmaKind::F16 | MmaKind::Bf16 => true,
         MmaKind::F8 | MmaKind::Int8 => along_k(func, facts, a, 1) && along_k(func, facts, b, 0),
-        MmaKind::Tf32 | MmaKind::Tf32x3 | MmaKind::Bf16x3 | MmaKind::F64 => false,
+        MmaKind::Tf32 => along_k(func, facts, a, 1) && along_k(func, facts, b, 0) && tf32::loaded(func, b).is_some(),
+        MmaKind::Tf32x3 | MmaKind::Bf16x3 | MmaKind::F64 => false,
     };
     // What has no layout of its own (a constant tile) has no place in shared memory.
     fits && groups([m, n], warps).is_some() && has_source(func, b)

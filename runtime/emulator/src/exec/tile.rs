@@ -11,7 +11,7 @@ use super::warp::Warp;
 use crate::decode::inst::TensorCopy;
 use crate::decode::types::*;
 use crate::error::FaultKind;
-use crate::tensormap::TensorMap;
+use crate::tensormap::{ElementType, TensorMap};
 
 /// Issues tensor copies.
 pub struct Tile;
@@ -95,7 +95,9 @@ impl TileOp {
                     }
                 }
                 if !inside.is_empty() {
-                    env.memory.read_near(run.address.wrapping_add(run.inside.start), &mut bytes[inside], &mut st.hint);
+                    let own = &mut bytes[inside];
+                    env.memory.read_near(run.address.wrapping_add(run.inside.start), own, &mut st.hint);
+                    self.map.element.load(own);
                 }
                 for &(cta, base) in &self.shared {
                     let cta = &mut st.ctas[cta];
@@ -175,6 +177,9 @@ impl Tile {
         let (cta, at) = shared_at(env, st, w.cta, space, smem, bytes, lane)?;
         if at % 128 != 0 {
             return fail_at(FaultKind::Misaligned, "a tensor copy's shared address is not aligned to 128 bytes", lane, at);
+        }
+        if !load && map.element == ElementType::Tf32 {
+            return fail_at(FaultKind::InvalidOperand, "a tensor copy to global memory with a tensor map of tf32", lane, at);
         }
         w.bulk.issued += 1;
         let sequence = w.bulk.issued;

@@ -1,6 +1,6 @@
 //! The producer's part of a kernel: a copy of the loops and conditions around the loads, and what those depend on.
 
-use kiln_ir::{Block, Function, Inst, InstData, SrcLoc, Value};
+use kiln_ir::{Block, Function, Inst, InstData, ScalarType, SrcLoc, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -179,7 +179,9 @@ impl Producer<'_> {
         for (&(load, _), &ring) in group.loads.iter().zip(&made.rings) {
             let InstData::Load { place, .. } = func.insts[load].clone() else { unreachable!("a group is of loads") };
             let share = self.plan.rank.filter(|_| self.plan.shared.contains(&load));
-            let mut data = InstData::TmaFill { place, ring, slot, barrier: made.full, share };
+            // The only products of f32 that warpgroups run are those of tf32.
+            let tf32 = func.ty(ring).scalar_elem() == Some(ScalarType::F32);
+            let mut data = InstData::TmaFill { place, ring, slot, barrier: made.full, share, tf32 };
             let own = [Some(ring), Some(slot), Some(made.full), share];
             data.visit_operands_mut(|v| {
                 if !own.contains(&Some(*v)) {
