@@ -64,14 +64,12 @@ def named(name, pair):
     return run, lambda: {name: result()}
 
 
-def schedules_of_products(m, n, listed):
-    """What the kernel's tune list leaves out: pairs of blocks that share what they load; without a list for Hopper (`listed`) also blocks that run program after program, or
-    several that share one where there are few."""
+def schedules_of_products(m, n):
+    """For kernels whose tune list has nothing for Hopper alone: blocks that run program after program, in pairs too, or several that share one where there are few."""
     programs = -(-m // 128) * -(-n // 128)
     if programs < 66:
-        return [{}] if listed else [{}, {"split_k": 2}, {"split_k": 4}, {"split_k": 8}]
-    pairs = {"persistent": 1, "cluster": "2,1"}
-    return [{}, pairs] if listed else [{}, pairs, {"persistent": 1}, {"persistent": 1, "ping_pong": 1}]
+        return [{}, {"split_k": 2}, {"split_k": 4}, {"split_k": 8}]
+    return [{}, {"persistent": 1}, {"persistent": 1, "cluster": 2}, {"persistent": 1, "ping_pong": 1}]
 
 
 def matmul(m, n, k, ty):
@@ -95,7 +93,7 @@ def matmul(m, n, k, ty):
 
     return Work(
         "matmul", (m, n, k), ty, {"a": ((m, k), ty), "b": ((k, n), ty), "c": ((m, n), ty)},
-        [Step(("matmul", "matmul", "matmul"), ["a", "b"], ["c"], schedules=schedules_of_products(m, n, listed=True))], ["c"],
+        [Step(("matmul", "matmul", "matmul"), ["a", "b"], ["c"])], ["c"],
         lambda t: {"c": t["a"].float() @ t["b"].float()}, {"cublas": cublas, "triton": triton, "cutile": cutile}, flops=2 * m * n * k,
     )
 
@@ -123,7 +121,7 @@ def matmul_f8(m, n, k):
 
         return named("y", by_triton.matmul(t["x"], t["w"].t(), torch.bfloat16))
 
-    step = Step(("matmul", "fused", "linear_f8"), ["x", "w"], ["y"], scalars={"scale_x": 1.0, "scale_w": 1.0}, types={"T": "bf16"}, schedules=schedules_of_products(m, n, listed=False))
+    step = Step(("matmul", "fused", "linear_f8"), ["x", "w"], ["y"], scalars={"scale_x": 1.0, "scale_w": 1.0}, types={"T": "bf16"}, schedules=schedules_of_products(m, n))
     return Work(
         "matmul_f8", (m, n, k), "f8", {"x": ((m, k), "f8"), "w": ((n, k), "f8"), "y": ((m, n), "bf16")}, [step], ["y"],
         lambda t: {"y": t["x"].float() @ t["w"].float().t()},
