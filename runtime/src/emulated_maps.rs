@@ -16,6 +16,8 @@ pub(crate) fn tensor_map(map: &TensorMap, params: &[PtxParam], slots: &[u64], ze
         (ScalarType::F16, _) => ElementType::F16,
         (ScalarType::BF16, _) => ElementType::Bf16,
         (ScalarType::F32, _) => ElementType::F32,
+        (ScalarType::I32, _) => ElementType::S32,
+        (ScalarType::I64, _) => ElementType::S64,
         (_, 1) => ElementType::U8,
         (_, 2) => ElementType::U16,
         (_, 4) => ElementType::U32,

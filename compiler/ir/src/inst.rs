@@ -584,13 +584,17 @@ pub enum InstData {
         /// Elements are f32, and rounded to tf32 on their way: to nearest, ties to even.
         tf32: bool,
     },
-    /// Writes `value` to a view, element by element where it is in bounds, through shared memory: each warp starts tensor copies (TMA) of the rows it holds. The copies
-    /// are under way until a `TmaStoreWait`; other programs and later kernels see what they wrote, and nothing else of this program may access it. No result.
+    /// Writes `value` to a view, element by element where it is in bounds, through shared memory and tensor copies (TMA): of a sum of warpgroups each warp copies the
+    /// rows it holds, of a tile in shared memory one warp copies all. The copies are under way until a `TmaStoreWait`; other programs and later kernels see what they
+    /// wrote. With `reduce`, each element in memory becomes `reduce` of itself and the value's, atomically (relaxed, in the device's scope). Nothing of this program may
+    /// access what it writes, but reductions by the same operator, which commute. No result.
     TmaStore {
         /// Destination, of the value's type.
         place: Place,
-        /// A tile in the layout of a sum of warpgroups.
+        /// A tile in the layout of a sum of warpgroups, or one in shared memory whose layout a tensor copy has.
         value: Value,
+        /// How values meet what is in memory ([`AtomicOp::reduces_in_copies`]); None: they replace it.
+        reduce: Option<AtomicOp>,
     },
     /// Waits until every copy of a `TmaStore` of this program is done.
     TmaStoreWait,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::ScalarType;
+
 /// Declares a plain enum with a text name per variant, `ALL`, `name`, `from_name` and `Display`.
 macro_rules! named_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -171,6 +173,20 @@ named_enum! {
         Or = "or",
         Xor = "xor",
         Xchg = "xchg",
+    }
+}
+
+impl AtomicOp {
+    /// Whether the TMA engine does this operation on elements of that type in global memory. PTX ISA, "cp.reduce.async.bulk", lists types for each operation;
+    /// of "cp.reduce.async.bulk.tensor", whose type is the tensor map's, it says none, so that the same list is taken to hold.
+    pub fn reduces_in_copies(self, elem: ScalarType) -> bool {
+        use ScalarType::*;
+        match self {
+            AtomicOp::Add => matches!(elem, I32 | U32 | U64 | F16 | BF16 | F32 | F64),
+            AtomicOp::Max | AtomicOp::Min => matches!(elem, I32 | U32 | I64 | U64 | F16 | BF16),
+            AtomicOp::And | AtomicOp::Or | AtomicOp::Xor => matches!(elem, I32 | U32 | I64 | U64),
+            AtomicOp::Xchg => false,
+        }
     }
 }
 

@@ -98,7 +98,7 @@ macro_rules! operands {
                 f(barrier);
                 share.$iter().for_each(f);
             }
-            TmaStore { place, value } => {
+            TmaStore { place, value, .. } => {
                 place.$visit(f);
                 f(value);
             }

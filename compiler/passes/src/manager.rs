@@ -27,6 +27,8 @@ pub struct PassContext {
     /// Bytes of shared memory that the rings of a kernel may take: all that a thread block of the target can have, or less where exchanges beside
     /// them need some. 0 for the host.
     pub ring_bytes: u32,
+    /// Atomics on tiles may leave through shared memory by the TMA engine: not where they would take what the kernel's rings and exchanges need.
+    pub reductions: bool,
 }
 
 impl PassContext {
@@ -36,7 +38,7 @@ impl PassContext {
             Target::Host => 0,
             Target::Gpu(gpu) => gpu.shared_bytes(),
         };
-        PassContext { target, fits_32_bit, ring_bytes }
+        PassContext { target, fits_32_bit, ring_bytes, reductions: true }
     }
 
     /// Whether warpgroups multiply and tensors are copied in boxes: sm_90a.
@@ -300,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    const CONTEXT: PassContext = PassContext { target: Target::Host, fits_32_bit: false, ring_bytes: 0 };
+    const CONTEXT: PassContext = PassContext { target: Target::Host, fits_32_bit: false, ring_bytes: 0, reductions: true };
 
     fn nothing(_: &mut Function, _: &PassContext) -> PassResult {
         Ok(())

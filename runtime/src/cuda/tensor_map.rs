@@ -88,10 +88,12 @@ impl MapParam {
     }
 }
 
-/// `CUtensorMapDataType`: 8-bit floats travel as bytes.
+/// `CUtensorMapDataType`: 8-bit floats travel as bytes. Reductions into memory are of this type.
 fn data_type(map: &TensorMap) -> u32 {
     match (map.elem, map.elem.bytes()) {
         _ if map.tf32 => TFLOAT32,
+        (ScalarType::I32, _) => 3,
+        (ScalarType::I64, _) => 5,
         (ScalarType::F16, _) => 6,
         (ScalarType::F32, _) => 7,
         (ScalarType::F64, _) => 8,

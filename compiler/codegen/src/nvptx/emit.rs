@@ -323,7 +323,7 @@ impl<'a> Emitter<'a> {
             InstData::TmaFill { place, ring, slot, barrier, share, tf32 } => {
                 self.tma_fill(place, *ring, *slot, *barrier, *share, *tf32)?;
             }
-            InstData::TmaStore { place, value } => self.tma_store(inst, place, *value)?,
+            InstData::TmaStore { place, value, reduce } => self.tma_store(inst, place, *value, *reduce)?,
             InstData::TmaStoreWait => self.tma_store_wait(),
             InstData::IsProducer => self.is_producer(inst),
             InstData::DotScaled { .. } => return Err(internal("a dot_scaled is left after the passes for GPUs")),

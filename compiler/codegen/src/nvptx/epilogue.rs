@@ -3,11 +3,16 @@
 //! A round writes the warp's box, 16 rows of one span, in the engine's swizzle: 16-bit elements as matrices (`stmatrix`), wider ones in pairs. Then every lane makes its
 //! writes visible to the engine, and one starts the copy and waits until at most that one still reads shared memory: the box of
 //! the round before is free again. Nothing but a warp's own lanes wait for each other, except once where the boxes take the memory of rings that nothing needs any more.
+//!
+//! What is in shared memory as its boxes are (a conversion put it there, and every thread has passed a barrier since) is sent by the first warp.
+//!
+//! A copy that reduces (`cp.reduce.async.bulk.tensor`) differs in its instruction alone; earlier ones of the same elements need not have ended.
 
 use kiln_ir::artifact::PtxParam;
 use kiln_ir::layout::Hw;
-use kiln_ir::{Inst, InstData, Place, Value};
-use kiln_passes::gpu::{ROWS, StoreBoxes, store_boxes};
+use kiln_ir::ops::AtomicOp;
+use kiln_ir::{Inst, InstData, Place, Value, ViewAccess};
+use kiln_passes::gpu::{ROWS, StoreBoxes, TensorBoxes, store_boxes, store_map};
 use smallvec::smallvec;
 
 use super::emit::{Emitter, to_memory};
@@ -22,6 +27,19 @@ const BOXES: u32 = 2;
 /// Columns of a row of matrices.
 const MATRIX: u32 = 8;
 
+/// The last arguments of a copy: no hint for the cache.
+fn no_hint() -> [Val; 2] {
+    [Val::int(Ty::I64, 0), Val::bool(false)]
+}
+
+/// The copy of a box out of shared memory to a map of so many dimensions.
+fn copy_out(reduce: Option<AtomicOp>, dims: usize) -> String {
+    match reduce {
+        None => format!("llvm.nvvm.cp.async.bulk.tensor.s2g.tile.{dims}d"),
+        Some(op) => format!("llvm.nvvm.cp.async.bulk.tensor.reduce.{op}.tile.{dims}d"),
+    }
+}
+
 /// A tile on its way out.
 struct Outgoing<'e> {
     value: Value,
@@ -33,14 +51,18 @@ struct Outgoing<'e> {
 }
 
 impl Emitter<'_> {
-    pub(super) fn tma_store(&mut self, inst: Inst, place: &Place, value: Value) -> Result<()> {
+    pub(super) fn tma_store(&mut self, inst: Inst, place: &Place, value: Value, reduce: Option<AtomicOp>) -> Result<()> {
         let ty = self.func.ty(value);
         let no_box = || internal("a tensor store of what is no box");
+        let Place::View(access) = place else { return Err(no_box()) };
+        if ty.layout().is_some_and(|id| id.layout().is_shared()) {
+            let boxes = store_map(self.func, place, ty).ok_or_else(no_box)?;
+            return self.send_tile(inst, access, value, &boxes, reduce);
+        }
         let boxes = store_boxes(self.func, place, ty).ok_or_else(no_box)?;
         let elem = ty.elem().scalar().ok_or_else(no_box)?;
-        let Place::View(access) = place else { return Err(no_box()) };
         let spread = self.spread_of(ty).ok_or_else(no_box)?;
-        if self.scratch.loops > self.program_loops {
+        if reduce.is_none() && self.scratch.loops > self.program_loops {
             // An earlier trip may have written the same elements.
             self.elected(|e| e.w.call_void("llvm.nvvm.cp.async.bulk.wait.group", &[Val::i32(0)]));
         }
@@ -83,8 +105,8 @@ impl Emitter<'_> {
                 let further = if dim < 2 { at[1 - dim] } else { 0 };
                 args.push(self.w.add_nsw(start, Val::i32(further)));
             }
-            args.extend([Val::int(Ty::I64, 0), Val::bool(false)]);
-            let name = format!("llvm.nvvm.cp.async.bulk.tensor.s2g.tile.{}d", starts.len());
+            args.extend(no_hint());
+            let name = copy_out(reduce, starts.len());
             // The next tile begins with the first box.
             let last = round + 1 == boxes.rounds.len();
             let reading = u32::from(!last || number == BOXES - 1);
@@ -95,6 +117,51 @@ impl Emitter<'_> {
             });
         }
         if !some.is_true() {
+            self.w.jump(end);
+            self.w.start(end);
+        }
+        Ok(())
+    }
+
+    /// A tile that lies in shared memory as boxes do leaves by copies of the first warp's.
+    fn send_tile(
+        &mut self,
+        inst: Inst,
+        access: &ViewAccess,
+        value: Value,
+        boxes: &TensorBoxes,
+        reduce: Option<AtomicOp>,
+    ) -> Result<()> {
+        let ty = self.func.ty(value);
+        let elem = ty.elem().scalar().ok_or_else(|| internal("a tensor store of pointers"))?;
+        self.order_before(inst);
+        let base = self.shared_base(value)?;
+        let map = self.params.value(PtxParam::TensorMap(tensor_map(boxes, elem)));
+        let some = self.has_elements(access.view);
+        let starts = self.box_starts(access, boxes);
+        let tid = self.threads.tid;
+        let first = self.w.at_entry(|w| w.icmp("ult", tid, Val::i32(32)));
+        let sends = if self.threads.warps > 1 { self.w.and(some, first) } else { some };
+        let (inside, end) = (self.w.new_label(), self.w.new_label());
+        if !sends.is_true() {
+            self.w.branch(sends, inside, end);
+            self.w.start(inside);
+        }
+        self.elected(|e| {
+            for &(at, offset) in &boxes.boxes {
+                let mut args = vec![e.w.offset(base, Val::i32(offset * elem.bytes()), 1), map];
+                for (dim, &start) in starts.iter().enumerate() {
+                    let further = if dim < 2 { at[1 - dim] } else { 0 };
+                    args.push(e.w.add_nsw(start, Val::i32(further)));
+                }
+                args.extend(no_hint());
+                e.w.call_void(&copy_out(reduce, starts.len()), &args);
+            }
+            e.w.call_void("llvm.nvvm.cp.async.bulk.commit.group", &[]);
+            // Whoever takes the memory next waits for this warp first.
+            e.w.call_void("llvm.nvvm.cp.async.bulk.wait.group.read", &[Val::i32(0)]);
+        });
+        if !sends.is_true() {
             self.w.jump(end);
             self.w.start(end);
         }
@@ -136,10 +203,12 @@ impl Emitter<'_> {
     fn boxes_differ(&self) -> bool {
         let (mut first, mut differ) = (None, false);
         self.func.walk(|_, inst| {
-            if let InstData::TmaStore { place, value } = &self.func.insts[inst] {
+            if let InstData::TmaStore { place, value, .. } = &self.func.insts[inst] {
                 let ty = self.func.ty(*value);
-                let bytes = store_boxes(self.func, place, ty).map(|boxes| boxes.staging.offsets() * ty.elem().bytes());
-                differ |= *first.get_or_insert(bytes) != bytes;
+                if let Some(boxes) = store_boxes(self.func, place, ty) {
+                    let bytes = boxes.staging.offsets() * ty.elem().bytes();
+                    differ |= *first.get_or_insert(bytes) != bytes;
+                }
             }
         });
         differ

@@ -110,6 +110,19 @@ impl Emitter<'_> {
         refuse_kernel(self.module, loc, SHARED_MEMORY, message).with_help("use smaller tiles")
     }
 
+    /// Whether atomics that leave by the TMA engine have shared memory that they would not need on their own.
+    pub(super) fn reductions_take_memory(&self) -> bool {
+        let func = self.func;
+        let mut of_reductions = Vec::new();
+        func.walk(|_, inst| {
+            if let InstData::TmaStore { value, reduce: Some(_), .. } = func.insts[inst] {
+                of_reductions.push(inst);
+                of_reductions.extend(func.def_inst(value));
+            }
+        });
+        self.scratch.pieces().any(|piece| piece.of.is_some_and(|inst| of_reductions.contains(&inst)))
+    }
+
     /// What a piece of shared memory is for, in words.
     fn purpose(&self, piece: &SharedPiece) -> String {
         let func = self.func;

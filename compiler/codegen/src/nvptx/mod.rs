@@ -83,14 +83,19 @@ pub struct Options {
 /// [`CodegenError::Unsupported`] for what the target cannot do, with a code and a source place; [`CodegenError::Internal`] for
 /// mistakes of the compiler itself.
 pub fn compile(module: &CheckedModule, target: GpuTarget, options: Options) -> std::result::Result<PtxArtifact, CodegenError> {
-    let mut rings = target.shared_bytes();
+    let mut context = context_of(target, options.fits_32_bit);
     let mut timings = PtxTimings::default();
     loop {
-        match attempt(module, target, options, rings, &mut timings)? {
+        match attempt(module, target, options, &context, &mut timings)? {
             Attempt::Done(artifact) => return Ok(*artifact),
-            Attempt::FewerStages { ring_bytes } => rings = ring_bytes,
+            Attempt::FewerStages { ring_bytes } => context.ring_bytes = ring_bytes,
+            Attempt::WithoutReductions => context.reductions = false,
         }
     }
+}
+
+fn context_of(target: GpuTarget, fits_32_bit: bool) -> PassContext {
+    PassContext::new(Target::Gpu(target), fits_32_bit)
 }
 
 /// What came of compiling with so much shared memory for rings.
@@ -100,11 +105,20 @@ enum Attempt {
     FewerStages {
         ring_bytes: u32,
     },
+    /// What atomics that leave through shared memory take there is needed for something else.
+    WithoutReductions,
 }
 
-fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u32, timings: &mut PtxTimings) -> Result<Attempt> {
+fn attempt(
+    module: &CheckedModule,
+    target: GpuTarget,
+    options: Options,
+    context: &PassContext,
+    timings: &mut PtxTimings,
+) -> Result<Attempt> {
+    let rings = context.ring_bytes;
     let start = Instant::now();
-    let laid_out = lay_out_within(module, target, rings, options.fits_32_bit)?;
+    let laid_out = lay_out_within(module, target, context)?;
     timings.layouts += start.elapsed();
     let start = Instant::now();
     let kernel = only_kernel(&laid_out)?;
@@ -118,6 +132,10 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
     emitter.body()?;
     let shared_bytes = emitter.scratch.bytes();
     if shared_bytes > target.shared_bytes() {
+        if context.reductions && emitter.reductions_take_memory() {
+            timings.build += start.elapsed();
+            return Ok(Attempt::WithoutReductions);
+        }
         let left = emitter.scratch.ring_bytes().saturating_sub(shared_bytes - target.shared_bytes());
         // A budget that the rings kept to already changes nothing.
         if emitter.scratch.ring_bytes() <= rings && left > 0 {
@@ -158,10 +176,10 @@ fn attempt(module: &CheckedModule, target: GpuTarget, options: Options, rings: u
 /// # Errors
 /// A schedule the target cannot follow; an internal error where the passes break the module.
 pub fn lay_out(module: &CheckedModule, target: GpuTarget) -> std::result::Result<CheckedModule, CodegenError> {
-    lay_out_within(module, target, target.shared_bytes(), false)
+    lay_out_within(module, target, &context_of(target, false))
 }
 
-fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32, fits_32_bit: bool) -> Result<CheckedModule> {
+fn lay_out_within(module: &CheckedModule, target: GpuTarget, context: &PassContext) -> Result<CheckedModule> {
     let kernel = &module.funcs[only_kernel(module)?];
     if kernel.schedule.pdl && target.sm < 90 {
         let message = format!("`pdl` takes a GPU of compute capability 9.0 or newer, not {}", target.name());
@@ -171,8 +189,7 @@ fn lay_out_within(module: &CheckedModule, target: GpuTarget, ring_bytes: u32, fi
         let message = "`pdl` starts programs one by one, and a `cooperative` kernel needs all of them at once".to_owned();
         return Err(refuse_kernel(module, kernel.loc, SCHEDULE, message));
     }
-    let context = PassContext { ring_bytes, ..PassContext::new(Target::Gpu(target), fits_32_bit) };
-    let laid_out = run_passes(module.clone().into_inner(), pipeline::LAYOUTS, &context, &PassOptions::default()).0;
+    let laid_out = run_passes(module.clone().into_inner(), pipeline::LAYOUTS, context, &PassOptions::default()).0;
     let checked = laid_out.map_err(|error| match error {
         PassError::Unsupported(failure) => refuse_kernel(module, failure.loc, failure.code, failure.message),
         other => internal(other.to_string()),

@@ -89,7 +89,9 @@ impl Emitter<'_> {
             InstData::Store { place, value, .. } | InstData::AtomicStore { place, value, .. } => (place, Kind::Write, *value),
             InstData::AtomicRmw { place, value, .. } | InstData::AtomicCas { place, value, .. } => (place, Kind::Atomic, *value),
             // The engine writes for no thread in particular.
-            InstData::TmaStore { place, value } => (place, Kind::Write, *value),
+            InstData::TmaStore { place, value, reduce } => {
+                (place, if reduce.is_some() { Kind::Atomic } else { Kind::Write }, *value)
+            }
             _ => return None,
         };
         let root = match place {

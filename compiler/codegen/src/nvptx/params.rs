@@ -5,7 +5,7 @@
 
 use kiln_ir::artifact::{GridMapping, PtxParam, TensorMap};
 use kiln_ir::{Elem, Function, InstData, ScalarType, TypeData};
-use kiln_passes::gpu::{shared_boxes, store_boxes, tensor_boxes};
+use kiln_passes::gpu::{shared_boxes, store_map, tensor_boxes};
 
 use super::roles::tensor_map;
 use super::text::{Ty, Val};
@@ -48,10 +48,10 @@ impl Uses {
                     uses.add_map(TensorMap { tf32, ..tensor_map(&boxes, elem) });
                 }
             }
-            InstData::TmaStore { ref place, value } => {
+            InstData::TmaStore { ref place, value, .. } => {
                 let ty = func.ty(value);
-                if let (Some(boxes), Some(elem)) = (store_boxes(func, place, ty), ty.elem().scalar()) {
-                    uses.add_map(tensor_map(&boxes.map, elem));
+                if let (Some(boxes), Some(elem)) = (store_map(func, place, ty), ty.elem().scalar()) {
+                    uses.add_map(tensor_map(&boxes, elem));
                 }
             }
             _ => {}

@@ -30,8 +30,8 @@ pub(super) struct SharedPiece {
 /// What is allocated, and what protects it.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Warpgroups read tiles on their own: tiles start where the pattern of a swizzle does, and what threads write has to be made visible to them.
-    warpgroups: bool,
+    /// Warpgroups or the TMA engine read tiles on their own: tiles start where the pattern of a swizzle does, and what threads write has to be made visible to them.
+    by_others: bool,
     /// Bytes of small exchanges; the arena lies behind them.
     small: u32,
     /// Bytes of the arena: rings one behind the other, behind them the large exchange of the moment.
@@ -76,7 +76,9 @@ impl Scratch {
     /// Nothing allocated yet.
     pub(super) fn new(func: &Function) -> Scratch {
         let mut scratch = Scratch::default();
-        func.walk(|_, inst| scratch.warpgroups |= matches!(func.insts[inst], InstData::DotStart { .. }));
+        func.walk(|_, inst| {
+            scratch.by_others |= matches!(func.insts[inst], InstData::DotStart { .. } | InstData::TmaStore { .. })
+        });
         scratch
     }
 
@@ -131,7 +133,7 @@ impl Scratch {
         match bytes {
             _ if bytes < BANKS => 16,
             // The pattern of a swizzle repeats after 256 to 1024 bytes, and no tile that has it is smaller.
-            _ if self.warpgroups => (1 << bytes.ilog2()).min(SWIZZLE),
+            _ if self.by_others => (1 << bytes.ilog2()).min(SWIZZLE),
             _ => BANKS,
         }
     }
@@ -310,7 +312,7 @@ impl Emitter<'_> {
 
     /// What this thread wrote to shared memory is there for warpgroups after the next barrier (PTX ISA, "Async proxy").
     pub(super) fn publish(&mut self) {
-        if self.scratch.warpgroups {
+        if self.scratch.by_others {
             self.w.asm(&[], Asm::Memory, "fence.proxy.async.shared::cta;", "", &[]);
         }
     }

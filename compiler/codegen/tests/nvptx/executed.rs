@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use kiln_codegen::host;
 use kiln_codegen::nvptx::{GridMapping, PtxParam, TensorMap};
 use kiln_emulator::{Arch, Arg, ElementType, Launch, Machine, Options, Report, Schedule, Swizzle};
+use kiln_ir::ScalarType;
 use kiln_ir::abi::HostContext;
 use kiln_ir::text::parse_module;
 use kiln_ir::verify::verify;
@@ -129,10 +130,14 @@ pub fn on_emulator_as(text: &str, target: &str, grid: [u32; 2], inputs: &[Input]
 /// The bytes of a tensor map.
 fn tensor_map(map: &TensorMap, address: u64, dims: &[i64], strides: &[i64]) -> Vec<u8> {
     let shape = map.shape(address, dims, strides);
-    let element = match map.elem.bytes() {
+    let element = match (map.elem, map.elem.bytes()) {
         _ if map.tf32 => ElementType::Tf32,
-        1 => ElementType::U8,
-        2 => ElementType::U16,
+        (ScalarType::F16, _) => ElementType::F16,
+        (ScalarType::BF16, _) => ElementType::Bf16,
+        (ScalarType::F32, _) => ElementType::F32,
+        (ScalarType::I32, _) => ElementType::S32,
+        (_, 1) => ElementType::U8,
+        (_, 2) => ElementType::U16,
         _ => ElementType::U32,
     };
     let made = kiln_emulator::TensorMap {

@@ -10,6 +10,7 @@ mod persistent;
 mod ping_pong;
 mod pins;
 mod products;
+mod reductions;
 mod refusals;
 mod split_k;
 mod support;

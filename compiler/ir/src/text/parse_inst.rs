@@ -285,7 +285,11 @@ impl Parser<'_> {
                     tf32: self.eat_word("tf32"),
                 }
             }
-            "tma_store" => InstData::TmaStore { place: self.place()?, value: self.next_value()? },
+            "tma_store" => InstData::TmaStore { place: self.place()?, value: self.next_value()?, reduce: None },
+            "tma_reduce" => {
+                let op = self.named(AtomicOp::from_name, "an atomic operator")?;
+                InstData::TmaStore { place: self.place()?, value: self.next_value()?, reduce: Some(op) }
+            }
             "tma_store_wait" => InstData::TmaStoreWait,
             "is_producer" => InstData::IsProducer,
             "asm" => InstData::InlineAsm {

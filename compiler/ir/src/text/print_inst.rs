@@ -258,8 +258,14 @@ impl Printer<'_> {
                 self.optional(" share ", *share);
                 self.flag(" tf32", *tf32);
             }
-            TmaStore { place, value } => {
-                self.place("tma_store", place);
+            TmaStore { place, value, reduce } => {
+                match reduce {
+                    None => self.place("tma_store", place),
+                    Some(op) => {
+                        self.put_str("tma_reduce ");
+                        self.place(op.name(), place);
+                    }
+                }
                 self.optional(", ", Some(*value));
             }
             TmaStoreWait => self.put_str("tma_store_wait"),

@@ -101,6 +101,7 @@ const EVERY: &str = r#"kernel @0 every(v0.x: tensor<f32, 2> {number 0, align 16,
     ring_wait 1
     v75: tile<f32, [2], #layout5> = ring_read v74, v16
     tma_store v33[v3..+2!, v7], v75
+    tma_reduce add v33[v3..+2!, v7], v75
     tma_store_wait
     v76: index = block_id
     v77: index = num_blocks

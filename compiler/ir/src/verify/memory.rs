@@ -120,8 +120,11 @@ pub(super) fn check(c: &mut Checker<'_>, inst: Inst, results: &[Type]) -> bool {
                 rule.require(single || !tf32, || format!("{elem} is not rounded to tf32"));
             }
         }
-        InstData::TmaStore { place, value } => {
+        InstData::TmaStore { place, value, reduce } => {
             rule.require(matches!(place, Place::View(_)), || "a tensor copy is of a view".into());
+            let ty = func.ty(*value);
+            let exists = reduce.is_none_or(|op| ty.scalar_elem().is_some_and(|elem| op.reduces_in_copies(elem)));
+            rule.require(exists, || format!("no tensor copy reduces {ty} so"));
             rule.written(place, &[*value], None, None);
         }
         _ => return false,

@@ -7,7 +7,7 @@
 //!
 //! The engine's writes are in no order with other accesses of the program. So nothing else may write the tensor, nothing behind the store may read it, and
 //! nothing in the kernel may publish what was written before its end (atomics that release, grid barriers). In a loop of the source the code generator ends
-//! earlier copies first.
+//! earlier copies first. Atomics whose old values nobody uses leave the same way ([`reductions`]).
 //!
 //! ```text
 //! before: %s = dot_wait 0 of %t                       after: %s = dot_wait 0 of %t
@@ -16,15 +16,20 @@
 //!         store %y[..], %c                                   tma_store_wait
 //! ```
 
+mod accesses;
+mod reductions;
+
+use cranelift_entity::EntitySet;
 use kiln_ir::layout::{Hw, Layout, Swizzle, shared_rows, wgmma_accumulator};
-use kiln_ir::ops::{CacheOp, Evict, MemOrder};
-use kiln_ir::{Block, Function, Inst, InstData, Place, SrcLoc, Type, Value};
+use kiln_ir::ops::{AtomicOp, CacheOp, Evict};
+use kiln_ir::{Block, Function, Inst, InstData, LayoutId, Place, SrcLoc, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
+use self::accesses::{Access, Accesses};
+use self::reductions::reductions;
 use super::facts::Facts;
 use super::tensor_cores::GROUP;
-use super::tma::{Mapped, TensorBoxes, map_dims, mappable};
-use crate::analysis::memory::{Root, root};
+use super::tma::{Mapped, TensorBoxes, map_dims, mappable, tensor_boxes};
 use crate::manager::{PassContext, PassResult};
 
 /// Rows of a sum that a warp holds one below the other.
@@ -78,67 +83,113 @@ fn groups_of(layout: &Layout, shape: [u32; 2]) -> Option<[u32; 2]> {
     (whole && side_by_side && wgmma_accumulator(shape, [rows, columns]) == *layout).then_some([rows, columns])
 }
 
+/// The tensor map by which a tile of type `ty` leaves for `place`: in boxes of warps, or from where it lies in shared memory.
+pub fn store_map(func: &Function, place: &Place, ty: Type) -> Option<TensorBoxes> {
+    if ty.layout()?.layout().is_shared() {
+        return tensor_boxes(func, place, ty);
+    }
+    store_boxes(func, place, ty).map(|boxes| boxes.map)
+}
+
 /// Runs the pass on a kernel that has layouts.
 pub(crate) fn run(func: &mut Function, context: &PassContext) -> PassResult {
     if context.has_warpgroups() {
-        send_by_engine(func, context.fits_32_bit);
+        send_by_engine(func, context);
     }
     Ok(())
 }
 
-fn send_by_engine(func: &mut Function, fits_32_bit: bool) {
-    let facts = Facts::of(func).with_fitting_tensors(fits_32_bit);
-    let mut accesses = Accesses::default();
-    accesses.block(func, func.body, false);
+/// A write that the engine does.
+#[derive(Clone, Debug)]
+struct Outgoing {
+    block: Block,
+    /// The store or atomic.
+    inst: Inst,
+    value: Value,
+    /// The layout in shared memory that the value is put into first.
+    staged: Option<LayoutId>,
+    reduce: Option<AtomicOp>,
+}
+
+fn send_by_engine(func: &mut Function, context: &PassContext) {
+    let facts = Facts::of(func).with_fitting_tensors(context.fits_32_bit);
+    let accesses = Accesses::of(func);
     if accesses.publishes {
         return;
     }
-    let mut any = false;
-    let stores: Vec<(Block, Inst)> = accesses.stores.iter().copied().filter(|&(_, inst)| accesses.alone(inst)).collect();
-    for (block, inst) in stores {
-        let InstData::Store { place, value, mask: None, cache: CacheOp::Default, evict: Evict::Normal } = &func.insts[inst]
-        else {
-            continue;
-        };
-        let (place, value) = (place.clone(), *value);
-        let Some(value) = sum_of(func, &place, value).filter(|&v| {
-            let boxes = store_boxes(func, &place, func.ty(v));
-            boxes.is_some_and(|boxes| mappable(func, &facts, &place, &boxes.map))
-        }) else {
-            continue;
-        };
-        func.insts[inst] = InstData::TmaStore { place, value };
-        drop_unused_conversions(func, block);
-        any = true;
+    let mut sent: Vec<Outgoing> = (0..accesses.list.len()).filter_map(|at| of_store(func, &facts, &accesses, at)).collect();
+    if context.reductions {
+        sent.extend(reductions(func, &facts, &accesses));
     }
-    if any {
-        let last = last_block(func);
-        let wait = func.make_inst(InstData::TmaStoreWait, &[], SrcLoc::UNKNOWN);
-        let at = func.blocks[last].insts.len() - 1;
-        func.blocks[last].insts.insert(at, wait);
+    if sent.is_empty() {
+        return;
     }
+    sent.into_iter().for_each(|outgoing| send(func, outgoing));
+    drop_unused_conversions(func);
+    let last = last_block(func);
+    let wait = func.make_inst(InstData::TmaStoreWait, &[], SrcLoc::UNKNOWN);
+    let at = func.blocks[last].insts.len() - 1;
+    func.blocks[last].insts.insert(at, wait);
+}
+
+/// How the engine does a store.
+fn of_store(func: &Function, facts: &Facts, accesses: &Accesses, at: usize) -> Option<Outgoing> {
+    let Access { block, inst, .. } = accesses.list[at];
+    let InstData::Store { place, value, mask: None, cache: CacheOp::Default, evict: Evict::Normal } = &func.insts[inst] else {
+        return None;
+    };
+    let value = sum_of(func, place, *value)?;
+    let map = store_map(func, place, func.ty(value))?;
+    let sent = accesses.alone(at) && mappable(func, facts, place, &map);
+    sent.then_some(Outgoing { block, inst, value, staged: None, reduce: None })
+}
+
+/// Puts a copy by the engine in place of a store or atomic.
+fn send(func: &mut Function, outgoing: Outgoing) {
+    let Outgoing { block, inst, mut value, staged, reduce } = outgoing;
+    let (InstData::Store { place, .. } | InstData::AtomicRmw { place, .. }) = &func.insts[inst] else {
+        unreachable!("only stores and atomics leave by the engine");
+    };
+    let (place, loc) = (place.clone(), func.locs[inst]);
+    let mut made: SmallVec<[Inst; 2]> = smallvec![];
+    if let Some(layout) = staged {
+        let ty = func.ty(value).with_layout(Some(layout));
+        let convert = func.make_inst(InstData::ConvertLayout { arg: value }, &[ty], loc);
+        made.push(convert);
+        value = func.result(convert);
+    }
+    made.push(func.make_inst(InstData::TmaStore { place, value, reduce }, &[], loc));
+    let list = &mut func.blocks[block].insts;
+    let at = list.iter().position(|&other| other == inst).expect("a block holds its instructions");
+    list.splice(at..=at, made);
 }
 
 /// The value in the layout of a sum: as it is, or before it was converted for the store.
 fn sum_of(func: &Function, place: &Place, value: Value) -> Option<Value> {
-    let before = match func.def_data(value) {
-        Some(InstData::ConvertLayout { arg }) => Some(*arg),
-        _ => None,
-    };
-    [Some(value), before].into_iter().flatten().find(|&v| store_boxes(func, place, func.ty(v)).is_some())
+    [Some(value), before_conversion(func, value)].into_iter().flatten().find(|&v| store_boxes(func, place, func.ty(v)).is_some())
 }
 
-fn drop_unused_conversions(func: &mut Function, block: Block) {
-    let list = func.blocks[block].insts.clone();
-    let unused = |inst: &Inst| {
-        matches!(func.insts[*inst], InstData::ConvertLayout { .. }) && {
-            let (result, mut used) = (func.result(*inst), false);
-            func.walk(|_, user| func.insts[user].visit_operands(|v| used |= v == result));
-            !used
-        }
-    };
-    let kept = list.into_iter().filter(|inst| !unused(inst)).collect();
-    func.blocks[block].insts = kept;
+/// What was converted to give a value.
+fn before_conversion(func: &Function, value: Value) -> Option<Value> {
+    match func.def_data(value) {
+        Some(InstData::ConvertLayout { arg }) => Some(*arg),
+        _ => None,
+    }
+}
+
+fn drop_unused_conversions(func: &mut Function) {
+    let mut used = EntitySet::new();
+    let mut blocks = EntitySet::new();
+    func.walk(|block, inst| {
+        blocks.insert(block);
+        func.insts[inst].visit_operands(|v| _ = used.insert(v));
+    });
+    for block in blocks.keys() {
+        let unused =
+            |inst: &Inst| matches!(func.insts[*inst], InstData::ConvertLayout { .. }) && !used.contains(func.result(*inst));
+        let kept = func.blocks[block].insts.iter().copied().filter(|inst| !unused(inst)).collect();
+        func.blocks[block].insts = kept;
+    }
 }
 
 /// Where the warps that hold tiles end: the kernel's body, or the consumers' part of it.
@@ -148,58 +199,4 @@ fn last_block(func: &Function) -> Block {
         _ => None,
     });
     consumers.unwrap_or(func.body)
-}
-
-/// Accesses of memory, in order.
-#[derive(Default)]
-struct Accesses {
-    /// Each one's memory, whether it writes, and whether it stands in a loop of the source.
-    list: Vec<(Inst, Root, bool, bool)>,
-    stores: Vec<(Block, Inst)>,
-    /// Something makes earlier writes visible to other programs.
-    publishes: bool,
-}
-
-impl Accesses {
-    fn block(&mut self, func: &Function, block: Block, looped: bool) {
-        for &inst in &func.blocks[block].insts {
-            let data = &func.insts[inst];
-            self.publishes |= matches!(data, InstData::GridSync | InstData::InlineAsm { pure_: false, .. });
-            self.publishes |= data.order().is_some_and(|order| order != MemOrder::Relaxed);
-            match data {
-                InstData::Load { place, .. } | InstData::RingFill { place, .. } | InstData::TmaFill { place, .. } => {
-                    self.list.push((inst, root(func, place), false, looped));
-                }
-                InstData::Store { place, .. } => {
-                    self.list.push((inst, root(func, place), true, looped));
-                    self.stores.push((block, inst));
-                }
-                InstData::AtomicRmw { place, .. }
-                | InstData::AtomicCas { place, .. }
-                | InstData::AtomicLoad { place, .. }
-                | InstData::AtomicStore { place, .. } => self.list.push((inst, root(func, place), true, looped)),
-                _ => {}
-            }
-            let trips = match data {
-                InstData::For { attrs, .. } => !attrs.programs,
-                InstData::While { .. } => true,
-                _ => false,
-            };
-            for inner in data.blocks() {
-                self.block(func, inner, looped || trips);
-            }
-        }
-    }
-
-    /// Nothing else of the program writes what `store` does, or reads it behind the store.
-    fn alone(&self, store: Inst) -> bool {
-        let Some(at) = self.list.iter().position(|(inst, ..)| *inst == store) else { return false };
-        let (_, root, _, looped) = self.list[at];
-        let Root::Tensor(_) = root else { return false };
-        let meets = |other: Root| other == root || other == Root::Unknown;
-        self.list.iter().enumerate().all(|(number, &(_, other, writes, _))| {
-            let matters = writes || number > at || looped;
-            number == at || !matters || !meets(other)
-        })
-    }
 }

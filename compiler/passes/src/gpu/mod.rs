@@ -31,7 +31,7 @@ pub(crate) mod whole_tiles;
 use kiln_ir::{Function, InstData};
 
 pub use access::{Access, access_of};
-pub use epilogue::{ROWS, StoreBoxes, store_boxes};
+pub use epilogue::{ROWS, StoreBoxes, store_boxes, store_map};
 pub use facts::{Facts, Lanes, ViewFacts};
 pub use kiln_ir::artifact::LayoutStats;
 pub use narrow::narrow_accesses;

@@ -179,6 +179,9 @@ fn bulk<'s>(b: &mut Body<'_, 's>, m: &mut Mods<'s>, ops: Ops<'_, 's>, reduce: bo
     let (Some(to), Some(from)) = (to, from) else {
         return Err(b.fail("cp.async.bulk needs two state spaces"));
     };
+    if to == Space::Global && reduce.is_some_and(|(op, t)| !op.reduces_in_copies(t)) {
+        return Err(b.fail("bulk copies do not reduce this type so"));
+    }
     let known = match (to, from, with_bar, grouped) {
         (Space::Shared | Space::Cluster, Space::Global, true, false) => reduce.is_none(),
         (Space::Cluster, Space::Shared, true, false) => true,

@@ -299,6 +299,21 @@ impl AtomTy {
     }
 }
 
+impl AtomOp {
+    /// Whether bulk copies to global memory reduce elements of a type so (PTX ISA, "cp.reduce.async.bulk"; of the tensor form, whose type is the map's, the manual has no
+    /// list of its own).
+    pub fn reduces_in_copies(self, ty: AtomTy) -> bool {
+        use AtomTy::*;
+        match self {
+            AtomOp::And | AtomOp::Or | AtomOp::Xor => matches!(ty, U32 | S32 | U64 | S64),
+            AtomOp::Add => matches!(ty, U32 | S32 | U64 | F16 | Bf16 | F32 | F64),
+            AtomOp::Min | AtomOp::Max => matches!(ty, U32 | S32 | U64 | S64 | F16 | Bf16),
+            AtomOp::Inc | AtomOp::Dec => ty == U32,
+            AtomOp::Exch | AtomOp::Cas => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShflMode {
     Up,

@@ -163,6 +163,15 @@ pub fn read_global(env: &Env, st: &mut State, cta: usize, addr: u64, size: u64, 
     trace_global(env, st, cta, hint, at, size, false, false, lane)
 }
 
+/// Checks that there is something in memory for a reduction to add to.
+pub fn reduced_into(env: &Env, block: usize, at: u64, size: u64, lane: usize) -> Res<()> {
+    let Some(block) = env.memory.block(block) else { return Ok(()) };
+    if env.options.sanitizers.uninitialized && !block.is_written(at, size) {
+        return fail_at(FaultKind::Uninitialized, "reduction into memory that nothing wrote", lane, block.base + at);
+    }
+    Ok(())
+}
+
 /// `cp.async.wait_group`, `wait_all`.
 pub fn copy_wait(env: &Env, w: &mut Warp, st: &mut State, mask: u32, pending: Option<u32>) -> Res<()> {
     let until = match pending {
@@ -278,6 +287,9 @@ pub fn bulk(env: &Env, w: &mut Warp, st: &mut State, mask: u32, b: &Bulk) -> Res
                 st.check_written(env, cta, at, size, l)?;
                 let (block, off) = check_global(env, st, to[l], size, l)?;
                 trace_global(env, st, w.cta, block, off, size, true, b.reduce.is_some(), l)?;
+                if b.reduce.is_some() {
+                    reduced_into(env, block, off, size, l)?;
+                }
                 let agent = st.agents.bulk(w.global);
                 async_access(st, w, cta, at, size, false, agent, sequence)?;
                 What::ToGlobal { from: (cta, at), to: to[l], size, reduce: b.reduce }
@@ -387,6 +399,7 @@ pub fn complete(env: &Env, st: &mut State, i: usize) -> Res<()> {
                             let at = at + k as u64 * u64::from(ty.bytes());
                             block.update(at, ty.bytes(), |old| combine(*op, *ty, old, value, 0));
                         }
+                        block.mark(at, *size);
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //! (PTX ISA 5.5 and 9.7.9.27).
 
 use super::address::{Kind, addresses, classify, trace_global};
-use super::asynchronous::{Pending, Signal, What, async_access, issue, read_global, shared_at, signal_on, targets};
+use super::asynchronous::{Pending, Signal, What, async_access, issue, read_global, reduced_into, shared_at, signal_on, targets};
 use super::atomic::combine;
 use super::fail::{Res, fail_at};
 use super::state::{Env, State, little};
@@ -12,6 +12,9 @@ use crate::decode::inst::TensorCopy;
 use crate::decode::types::*;
 use crate::error::FaultKind;
 use crate::tensormap::{ElementType, TensorMap};
+
+#[cfg(test)]
+mod tests;
 
 /// Issues tensor copies.
 pub struct Tile;
@@ -121,10 +124,12 @@ impl TileOp {
             let Some((block, off)) = env.memory.locate(to, inside.len() as u64, &mut st.hint) else { continue };
             match (self.reduce, self.map.element.atomic()) {
                 (Some(op), Some(ty)) => {
+                    let all = inside.len() as u64;
                     for (k, chunk) in bytes[inside].chunks(size).enumerate() {
                         let value = little(chunk);
                         block.update(off + (k * size) as u64, size as u32, |old| combine(op, ty, old, value, 0));
                     }
+                    block.mark(off, all);
                 }
                 _ => block.write_from(off, &bytes[inside], env.alone),
             }
@@ -169,6 +174,10 @@ impl Tile {
     /// Checks and issues the copy of one lane.
     pub fn issue(env: &Env, w: &mut Warp, st: &mut State, lane: usize, t: &TensorCopy) -> Res<()> {
         let map = Self::map(env, w, st, lane, t)?;
+        let reduces = |op: AtomOp| map.element.atomic().is_some_and(|ty| op.reduces_in_copies(ty));
+        if t.reduce.is_some_and(|op| !reduces(op)) {
+            return fail_at(FaultKind::InvalidOperand, format!("no tensor copy reduces {:?} so", map.element), lane, 0);
+        }
         let bytes = map.tile_bytes();
         let start = t.coords.iter().map(|c| i64::from(w.regs.w32(*c)[lane] as i32)).collect();
         let smem = addresses(w, t.smem, t.smem_off)[lane];
@@ -200,6 +209,9 @@ impl Tile {
                 st.hint = hint;
                 let base = env.memory.block(hint).map_or(0, |b| b.base);
                 trace_global(env, st, w.cta, hint, addr - base, n, true, t.reduce.is_some(), lane)?;
+                if t.reduce.is_some() {
+                    reduced_into(env, hint, addr - base, n, lane)?;
+                }
             }
         }
         if load {
@@ -215,9 +227,6 @@ impl Tile {
                 op.signals.push(signal);
             }
         } else {
-            if t.reduce.is_some() && op.map.element.atomic().is_none() {
-                return fail_at(FaultKind::InvalidOperand, "no reduction on 8- and 16-bit integers", lane, at);
-            }
             st.check_written(env, cta, at, bytes, lane)?;
             let agent = st.agents.bulk(w.global);
             async_access(st, w, cta, at, bytes, false, agent, sequence)?;
