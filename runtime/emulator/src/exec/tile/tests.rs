@@ -69,7 +69,7 @@ fn run<T: bytemuck::Pod>(
         Arg::U32(words),
     ];
     let launch = Launch { grid: [3, 1, 1], block: [32, 1, 1], cluster: None, smem: 0, params };
-    machine.launch(module, "k", &launch, &Options { schedule, ..Options::default() })?;
+    machine.launch(module, "k", &launch, &Options { schedule, deterministic: true, ..Options::default() })?;
     machine.read(to, (PITCH * DIMS[1]) as usize)
 }
 
