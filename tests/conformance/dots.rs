@@ -141,6 +141,7 @@ pub fn cases() -> Vec<Case> {
         ));
     }
     list.push(tf32_rounds());
+    list.extend(tf32_layers());
     list.extend(tiled());
     list.extend(scaled());
     list
@@ -159,6 +160,47 @@ fn tf32_rounds() -> Case {
         one,
         Bound::Exact,
     )
+}
+
+/// `x @ trans(w)` in tf32, of numbers three quarters on their way from one of tf32 to the next: cut off rather than rounded, they give other sums. Tails in every
+/// dimension, rows that tensor copies take and such that they do not, operands in other memory orders.
+fn tf32_layers() -> Vec<Case> {
+    let source = "kernel k(x: tensor<f32, [M, K]>, w: tensor<f32, [N, K]>, y: mut tensor<f32, [M, N]>) grid [cdiv(M, 64), cdiv(N, 64)] {\n    \
+         let (m, n) = (program_id(0) * 64, program_id(1) * 64);\n    let mut acc = zeros::<f32>([64, 64]);\n    \
+         for k in (0..K).step_by(32) { acc = dot(x[m..+64, k..+32], trans(w[n..+64, k..+32]), acc, precision = tf32); }\n    y[m..+64, n..+64] = acc;\n}\n";
+    let step = 2f64.powi(-10);
+    let mut list = Vec::new();
+    for (placement, name) in [(Placement::Dense, "dense"), (Placement::Transposed, "transposed"), (Placement::Spaced, "spaced")] {
+        for (m, n, k) in [(70, 96, 80), (65, 33, 75), (64, 64, 32)] {
+            let mut random = Random::new(&format!("tf32 {name} {m} {n} {k}"));
+            let mut operand = |count: usize| -> [Vec<Num>; 2] {
+                let (mut given, mut rounded) = (vec![], vec![]);
+                for _ in 0..count {
+                    let sign = if random.int(0, 1) == 0 { 1.0 } else { -1.0 };
+                    let below = 1.0 + random.int(0, 1022) as f64 * step;
+                    given.push(Num::Float(sign * (below + 0.75 * step)));
+                    rounded.push(Num::Float(sign * (below + step)));
+                }
+                [given, rounded]
+            };
+            let ([x, near_x], [w, near_w]) = (operand(m * k), operand(n * k));
+            let turned: Vec<Num> = (0..k * n).map(|i| near_w[i % n * k + i / n]).collect();
+            let (exact, size) = product(&near_x, &turned, None, (m, n, k));
+            let tensor = |shape: &[usize], v: &[Num]| Arg::Tensor { array: Array::new(F32, shape, v.iter().copied()), placement };
+            list.push(Case {
+                name: format!("dot::tf32_layers::{}{name}::{m}x{n}x{k}", if k % 4 == 0 { "" } else { "odd_" }),
+                source: source.into(),
+                args: vec![
+                    tensor(&[m, k], &x),
+                    tensor(&[n, k], &w),
+                    Arg::Tensor { array: Array::zeros(F32, &[m, n]), placement },
+                ],
+                expected: vec![Expected { arg: 2, values: exact, bound: bound(F32, k, size, 0.0) }],
+                cpu_only: None,
+            });
+        }
+    }
+    list
 }
 
 /// The twelve-line matmul, with tails in every dimension and operands in other memory orders.

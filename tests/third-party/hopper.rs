@@ -5,7 +5,7 @@ use kiln_emulator::{Arch, Arg, ElementType, Error, Schedule, Swizzle, TensorMap}
 
 use crate::harness::{Gpu, SCHEDULES, error, floats};
 
-tests! { bulk_copies_and_rings, tensor_copies_clip_and_fill, swizzled_layout_is_the_manuals, tensor_reductions, clusters, wgmma_gemm, small_instructions, sm_90_code_is_refused_by_sm_80 }
+tests! { bulk_copies_and_rings, tensor_copies_clip_and_fill, tensor_copies_round_to_tf32, swizzled_layout_is_the_manuals, tensor_reductions, clusters, wgmma_gemm, small_instructions, sm_90_code_is_refused_by_sm_80 }
 
 pub const SOURCE: &str = concat!(include_str!("kernels/sm90.cuh"), include_str!("kernels/hopper.cu"));
 
@@ -69,6 +69,35 @@ fn tensor_copies_clip_and_fill() {
                 };
                 assert_eq!(*got, want, "{swizzle:?} at column {c}, row {r}");
             }
+        }
+    });
+}
+
+/// A map of tf32 rounds what is loaded, to nearest even, and zeros what is outside; nothing is stored through one.
+fn tensor_copies_round_to_tf32() {
+    each(|g| {
+        let bits = |i: u32| {
+            0x3f80_0000 + (i % 5) * 0x80_0000 + (i / 5 % 40) * 0x2000 + [0, 0xfff, 0x1000, 0x1001, 0x1fff][i as usize % 5]
+        };
+        let x: Vec<f32> = (0..800).map(|i| if i % 37 == 0 { f32::INFINITY } else { f32::from_bits(bits(i)) }).collect();
+        let rounded = |v: f32| match v.to_bits() {
+            b if v.is_finite() => f32::from_bits((b + 0xfff + (b >> 13 & 1)) & 0xffff_e000),
+            _ => v,
+        };
+        let (px, out) = (g.up(&x), g.up(&[-1f32; 800]));
+        for (swizzle, w) in [(Swizzle::None, 32), (Swizzle::B128, 32), (Swizzle::B32, 8)] {
+            let from = map(ElementType::Tf32, px, &[40, 20], &[w, 8], swizzle);
+            let to = map(ElementType::F32, out, &[40, 20], &[w, 8], swizzle);
+            let params = |to: Arg| vec![from.clone(), to, Arg::I32(20), Arg::I32(-3), Arg::U32(w * 32), Arg::I32(0), Arg::I32(0)];
+            g.try_run("tma_copy", [1; 3], [32, 1, 1], w * 32, params(to)).unwrap_or_else(|e| panic!("{e}"));
+            let got: Vec<f32> = g.down(out, 800);
+            for (row, column) in (0..8).flat_map(|row| (0..w as usize).map(move |column| (row, column))) {
+                let want = if row < 3 || column + 20 >= 40 { 0.0 } else { rounded(x[(row - 3) * 40 + column + 20]) };
+                assert_eq!(got[row * 40 + column], want, "{swizzle:?} at column {column}, row {row}");
+            }
+            let to = map(ElementType::Tf32, out, &[40, 20], &[w, 8], swizzle);
+            let refused = g.try_run("tma_copy", [1; 3], [32, 1, 1], w * 32, params(to)).expect_err("a store");
+            assert!(refused.to_string().contains("tensor map of tf32"), "{refused}");
         }
     });
 }

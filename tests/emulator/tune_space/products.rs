@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kiln::{AnyTensor, Config, Kernel, Number, OwnedArg, ScalarType};
+use kiln::{AnyTensor, Config, Kernel, Number, OwnedArg, Program, ProgramOptions, ScalarType};
 
 use super::{Case, Expected, PLAIN, PROGRAMS, Random, Subject, blank, example, floats, rounding, tensor};
 
@@ -154,6 +154,41 @@ fn grouped([n, k]: [i64; 2]) -> Subject {
     Subject { name, kernel: fused("linear_grouped"), make: Box::new(make), extras: PROGRAMS }
 }
 
+/// A layer in tf32, which no example has.
+const IN_TF32: &str = "
+#[tune(BM = [64, 128], BN = [64, 128, 256], BK = [16, 32, 64], warps = [4, 8], stages = [2, 4])]
+kernel linear_tf32<const BM: int = 128, const BN: int = 128, const BK: int = 32>(
+    x: tensor<f32, [M, K]>, w: tensor<f32, [N, K]>, y: mut tensor<f32, [M, N]>,
+) grid [cdiv(M, BM), cdiv(N, BN)] {
+    let (m, n) = (program_id(0) * BM, program_id(1) * BN);
+    let mut acc = zeros::<f32>([BM, BN]);
+    for k in (0..K).step_by(BK) {
+        acc = dot(x[m..+BM, k..+BK], trans(w[n..+BN, k..+BK]), acc, precision = tf32);
+    }
+    y[m..+BM, n..+BN] = acc;
+}
+";
+
+/// A finite f32 rounded to 10 bits of mantissa, to nearest even. Cutting bits off is off by a thousandth of most sums, which is far beyond what is allowed.
+fn tf32(value: &f64) -> f64 {
+    let bits = (*value as f32).to_bits();
+    f64::from(f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & 0xffff_e000))
+}
+
+fn linear_tf32([m, n, k]: [i64; 3]) -> Subject {
+    let ty = ScalarType::F32;
+    let (x, w) = (normal(ty, &[m, k], 1), normal(ty, &[n, k], 2));
+    let rounded = |tensor: &AnyTensor| floats(tensor).iter().map(tf32).collect::<Vec<f64>>();
+    let sums = products(&rounded(&x), &rounded(&w), sizes([m, n, k]), |_, _, _| 1.0);
+    let mut args = given(&[&x, &w]);
+    args.push(blank(ty, &[m, n]));
+    let options = ProgramOptions::without_cache();
+    let program = Program::from_source_with("tf32.kiln", IN_TF32, options).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = program.kernel("linear_tf32").unwrap_or_else(|e| panic!("{e}"));
+    let name = format!("linear_tf32 {m} x {n} x {k}");
+    Subject { name, kernel, make: fixed(args, vec![(2, allowed(&sums, ty, k))]), extras: PROGRAMS }
+}
+
 /// The sums of squares have a column for each tile.
 fn residual([m, n, k]: [i64; 3], with_bias: bool) -> Subject {
     let ty = ScalarType::BF16;
@@ -202,7 +237,7 @@ fn encoder_linear([m, n, k]: [i64; 3]) -> Subject {
     Subject { name, kernel: example("minilm/minilm.kiln", "linear"), make: fixed(args, expected), extras: PROGRAMS }
 }
 
-/// Every product of the examples that has a space.
+/// Every product of the examples that has a space, and one in tf32.
 pub(super) fn subjects() -> Vec<Subject> {
     let (f16, bf16, f32) = (ScalarType::F16, ScalarType::BF16, ScalarType::F32);
     let file = "matmul/matmul.kiln";
@@ -217,6 +252,8 @@ pub(super) fn subjects() -> Vec<Subject> {
         residual(EVEN, true),
         residual(ODD, false),
         encoder_linear([70, 200, 136]),
+        linear_tf32(EVEN),
+        linear_tf32(ODD),
         plain("tuning/tuning.kiln", "matmul", f16, [100, 136, 200], PLAIN),
     ];
     list.extend(eight_bits([200, 504, 272], ScalarType::F8E4M3));

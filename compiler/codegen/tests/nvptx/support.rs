@@ -61,7 +61,8 @@ pub fn assemble(artifact: &PtxArtifact) -> Option<Assembled> {
     let out = Command::new(ptxas).arg(arch).arg("-v").arg(&source).arg("-o").arg(&cubin).output().expect("ptxas runs");
     let report = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "ptxas refuses {}: {report}\n{}", artifact.name, artifact.ptx);
-    assert!(!report.contains("warning"), "ptxas warns: {report}");
+    // C75xx: products that wait for each other, registers that are not handed over.
+    assert!(!report.contains("warning") && !report.contains("(C7"), "ptxas warns: {report}");
     assert!(report.contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"), "{report}");
     let out = Command::new(nvdisasm).arg(&cubin).output().expect("nvdisasm runs");
     assert!(out.status.success(), "nvdisasm: {}", String::from_utf8_lossy(&out.stderr));

@@ -390,7 +390,7 @@ fn instructions() {
         ([128, 256, 32], 8, 32),
         ([128, 192, 32], 8, 32),
         ([256, 128, 32], 8, 40),
-        ([128, 128, 64], 8, 48),
+        ([128, 128, 64], 8, 40),
     ] {
         let linear = Linear { tile, warps, ..LINEAR };
         let artifact = linear.artifact();
