@@ -360,24 +360,44 @@ fn products_that_share_an_operand() {
     }
 }
 
-/// Attention in tf32: scores on warpgroups; values run along n, so that the second product is one of warps.
+/// Attention in tf32: scores on warpgroups. Values run along n, so that the second product is one of warps, or along k, where probabilities are rounded by
+/// the threads that write them to shared memory.
 #[test]
 fn attention_in_tf32() {
-    for (tile, warps, causal, [rows, columns]) in
-        [([64, 32, 64], 4, false, [100i64, 100i64]), ([128, 64, 32], 8, true, [130, 150])]
-    {
-        let d = i64::from(tile[2]);
-        let text = attention(tile, "f32", warps, 2, causal);
-        let made = ptx(&text, "sm_90a").ptx;
-        assert!(made.contains("k8.f32.tf32.tf32") && made.contains("mma.sync.aligned.m16n8k8"), "{tile:?}\n{made}");
-        let inputs = [awkward([rows, d], 1), awkward([columns, d], 2), awkward([columns, d], 3), tensor("f32", &[rows, d], 4)];
+    for (tile, warps, causal, turned, [rows, columns]) in [
+        ([64, 32, 64], 4, false, false, [100i64, 100i64]),
+        ([128, 64, 32], 8, true, false, [130, 150]),
+        ([64, 32, 64], 4, false, true, [100, 112]),
+        ([128, 64, 32], 8, true, true, [130, 160]),
+    ] {
+        let (bn, d) = (tile[1], tile[2]);
+        let mut text = attention(tile, "f32", warps, 2, causal);
+        let mut of_values = [columns, i64::from(d)];
+        if turned {
+            let load = |name: &str, shape: &str, index: &str| format!("{name}: tile<f32, [{shape}]> = load v2[{index}]\n");
+            let across = load("v50", &format!("{bn}, {d}"), &format!("v17..+{bn}, v7..+{d}!"));
+            let along = load("v70", &format!("{d}, {bn}"), &format!("v7..+{d}!, v17..+{bn}"));
+            let permute = format!("v50: tile<f32, [{bn}, {d}]> = permute v70 [1, 0]\n");
+            let of = |dims: &str| format!("{{number 2, align 16, dims [{dims}], strides");
+            assert!(text.contains(&across) && text.contains(&of(&format!("?, ={d}"))), "{text}");
+            text = text.replace(&across, &(along + &permute)).replace(&of(&format!("?, ={d}")), &of(&format!("={d}, ?")));
+            of_values.reverse();
+        }
+        let artifact = ptx(&text, "sm_90a");
+        let made = &artifact.ptx;
+        assert_eq!(maps(&artifact)[..2], [(0, true), (1, true)], "{tile:?}");
+        assert_eq!(maps(&artifact).contains(&(2, true)), turned, "{tile:?}");
+        assert!(made.contains("k8.f32.tf32.tf32") && made.contains("mma.sync.aligned.m16n8k8") != turned, "{tile:?}\n{made}");
+        assemble(&artifact);
+        let d = i64::from(d);
+        let inputs = [awkward([rows, d], 1), awkward([columns, d], 2), awkward(of_values, 3), tensor("f32", &[rows, d], 4)];
         let grid = [(rows as u32).div_ceil(tile[0]), 1];
         let host = values(&on_host(&text, grid, &inputs)[3], "f32");
         for schedule in SCHEDULES {
             let (gpu, _) = on_emulator_as(&text, "sm_90a", grid, &inputs, schedule);
             // Probabilities that lie near the middle between two of tf32 may be rounded either way.
             let far = difference(&host, &values(&gpu[3], "f32"));
-            assert!(far <= 2e-4, "{tile:?} {schedule:?}: {far}");
+            assert!(far <= 2e-4, "{tile:?} turned {turned} {schedule:?}: {far}");
         }
     }
 }
