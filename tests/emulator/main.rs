@@ -4,6 +4,7 @@ mod attention;
 mod attention_backward;
 mod attention_packed;
 mod fused_products;
+mod reductions;
 mod schedules;
 mod tune_space;
 mod wide;

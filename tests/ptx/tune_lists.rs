@@ -69,9 +69,12 @@ impl Space {
                     address += 1 << 32;
                     ArgDesc::Tensor(TensorDesc { elem: Elem::Scalar(*elem), address, dims, strides, writable: true })
                 }
-                None if !param.optional && !matches!(param.kind, ParamKind::Scalar { default: Some(_), .. }) => {
-                    ArgDesc::Number(Number::Float(1.0), None)
-                }
+                None if !param.optional => match param.kind {
+                    ParamKind::Scalar { default: Some(_), .. } => ArgDesc::Absent,
+                    // As long as dimensions are.
+                    ParamKind::Scalar { ty, .. } if values.resolve(ty).is_int() => ArgDesc::Number(Number::Int(1024), None),
+                    _ => ArgDesc::Number(Number::Float(1.0), None),
+                },
                 _ => ArgDesc::Absent,
             })
             .collect();
@@ -321,6 +324,14 @@ fn attention() -> Vec<Space> {
     heads("attention", "attention/attention.kiln", &[64, 80, 96, 128, 256], false)
 }
 
+/// Sequences one behind the other, their positions in tensors.
+fn packed() -> Vec<Space> {
+    let path = "attention/packed.kiln";
+    let mut spaces = heads("attention_packed", path, &[64, 80, 96, 128, 256], false);
+    spaces.extend(heads("attention_packed", path, &[128], true));
+    spaces
+}
+
 fn gradients() -> Vec<Space> {
     let path = "attention/backward.kiln";
     let mut spaces = heads("attention_dq", path, &[64, 80, 128], true);
@@ -393,6 +404,12 @@ fn every_configuration_of_fused_products() {
 #[ignore = "minutes: every configuration"]
 fn every_configuration_of_attention() {
     all_but(&attention(), 0);
+}
+
+#[test]
+#[ignore = "minutes: every configuration"]
+fn every_configuration_of_packed_attention() {
+    all_but(&packed(), 0);
 }
 
 #[test]

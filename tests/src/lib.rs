@@ -5,6 +5,7 @@ pub mod array;
 pub mod case;
 pub mod language_cases;
 pub mod oracle;
+pub mod reductions;
 pub mod scalar;
 pub mod stand_in;
 

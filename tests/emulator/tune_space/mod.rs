@@ -5,6 +5,7 @@
 //! What cannot be launched is counted by its reason, and has to be one of those that a schedule may be refused for.
 
 mod heads;
+mod packed;
 mod products;
 mod rows;
 
@@ -189,8 +190,8 @@ impl Subject {
                 return Ended::Wrong(format!("parameter {number} has {} elements, not {}", found.len(), expected.len()));
             }
             for (i, (found, [expected, allowed])) in found.iter().zip(expected.iter()).enumerate() {
-                // Neither a NaN nor an infinity is near anything.
-                let near = (found - expected).abs() <= *allowed;
+                // A NaN is near nothing, an infinity near itself.
+                let near = found == expected || (found - expected).abs() <= *allowed;
                 if !near {
                     let message =
                         format!("parameter {number}, element {i}: {found}, expected {expected} (off by {allowed:.1e} at most)");
@@ -279,6 +280,11 @@ fn sampled_heads() {
 }
 
 #[test]
+fn sampled_packed() {
+    sweep(packed::subjects(), &SAMPLE);
+}
+
+#[test]
 fn sampled_rows() {
     sweep(rows::subjects(), &SAMPLE);
 }
@@ -293,6 +299,12 @@ fn every_order_of_products() {
 #[ignore = "minutes: many configurations in many orders"]
 fn every_order_of_heads() {
     sweep(heads::subjects(), &WHOLE);
+}
+
+#[test]
+#[ignore = "minutes: many configurations in many orders"]
+fn every_order_of_packed() {
+    sweep(packed::subjects(), &WHOLE);
 }
 
 #[test]
