@@ -12,6 +12,7 @@ mod graphs;
 #[path = "../language-cases/table.rs"]
 mod language_cases;
 mod memory;
+mod reductions;
 #[allow(dead_code)]
 #[path = "../conformance/run.rs"]
 mod run;
@@ -65,7 +66,7 @@ fn start_again(why: &str) -> ExitCode {
 fn run_all(device: &Device, on_stand_in: bool) -> ExitCode {
     let full = !on_stand_in || std::env::var_os("KILN_GPU_FULL").is_some();
     let mut trials = vec![];
-    for group in [memory::tests(), streams::tests(), graphs::tests()] {
+    for group in [memory::tests(), reductions::tests(), streams::tests(), graphs::tests()] {
         for (name, test) in group {
             trials.push(Trial::test(format!("runtime::{name}"), move || {
                 test();

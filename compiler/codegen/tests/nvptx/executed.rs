@@ -180,7 +180,7 @@ fn agree_on(text: &str, target: &str, grid: [u32; 2], inputs: &[Input], elems: &
 /// Bytes of an element.
 pub fn bytes_of(elem: &str) -> usize {
     match elem {
-        "bool" | "i8" | "u8" => 1,
+        "bool" | "i8" | "u8" | "f8e4m3" | "f8e5m2" => 1,
         "f16" | "bf16" | "i16" | "u16" => 2,
         "f32" | "i32" | "u32" => 4,
         _ => 8,

@@ -5,7 +5,8 @@
 //! bit 4 with bit 7. Offsets in a buffer may stand for addresses only where the buffer has [`Swizzle::alignment`].
 //!
 //! Tiles that `ldmatrix` and 32- or 64-bit loads read have the same form ([`staged`]); for elements of 4 and 8 bytes the same bits
-//! meet in reverse order, because a fragment then takes 32 bytes of four rows at once and not 16 bytes of eight.
+//! meet in reverse order, because a fragment then takes 32 bytes of four rows at once and not 16 bytes of eight. Bytes are read both ways: sixteen bytes of eight rows, or one of four rows that are
+//! four apart.
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,14 @@ impl Swizzle {
         address ^ ((address >> 3) & (((1 << self.bits()) - 1) << 4))
     }
 
+    /// As [`apply`](Self::apply), and rows 8 to 15 with neighbouring chunks exchanged: bytes across rows are read from every fourth of 16 rows at a time.
+    fn apply_to_bytes(self, address: u64) -> u64 {
+        let row = address >> (self.span().trailing_zeros() + 3) & 1;
+        // The chunks of 32 bytes are exchanged already: there it is neighbouring rows.
+        let exchanged = if self == Swizzle::B32 { 5 } else { 4 };
+        self.apply(address) ^ row << exchanged
+    }
+
     /// As [`apply`](Self::apply), with the row bits in reverse order.
     fn apply_reversed(self, address: u64) -> u64 {
         (0..self.bits()).fold(address, |to, i| to ^ ((address >> (6 + self.bits() - i)) & 1) << (4 + i))
@@ -61,7 +70,11 @@ impl Swizzle {
 /// the other one are its rows, all of them a span. Chunks of 16 bytes are swizzled so that no fragment read and no 16-byte
 /// store along `fast` has a bank conflict. Rows are padded to 8, `fast` to 16 bytes; any number of spans and rows will do.
 pub fn staged(shape: [u32; 2], fast: usize, element_bytes: u32) -> Layout {
-    let swizzled = if element_bytes < 4 { Swizzle::apply } else { Swizzle::apply_reversed };
+    let swizzled = match element_bytes {
+        1 => Swizzle::apply_to_bytes,
+        2 => Swizzle::apply,
+        _ => Swizzle::apply_reversed,
+    };
     in_spans(shape, fast, element_bytes, swizzled)
 }
 

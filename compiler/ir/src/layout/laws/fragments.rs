@@ -237,6 +237,13 @@ fn staged_tiles_have_no_bank_conflicts() {
                 let neighbours = (1 << (columns / chunk).trailing_zeros()).min(8);
                 let stores: Vec<u64> = (0..8).map(|l| at(l / neighbours, l % neighbours * chunk)).collect();
                 assert_eq!(wavefronts(&stores, 16), 1, "{shape:?} {bytes} fast {fast}");
+                // Bytes that do not lie along k: one of each of four rows, which are four apart, and eight columns.
+                if bytes == 1 && rows.is_multiple_of(16) {
+                    for i in 0..4 {
+                        let lanes: Vec<u64> = (0..32).map(|l| at(l % 4 * 4 + i, l / 4)).collect();
+                        assert_eq!(wavefronts(&lanes, 1), 1, "{shape:?} fast {fast}");
+                    }
+                }
                 // One element a lane: four rows, eight columns (tf32 and f64 operands that do not lie along k), or the reverse.
                 if bytes >= 4 {
                     for (row, column) in [([1, 0], [0, 1]), ([0, 1], [1, 0])] {
