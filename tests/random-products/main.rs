@@ -35,12 +35,21 @@ fn bytes(arg: &OwnedArg) -> Vec<u8> {
     tensor.to_bytes().unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// Extents and strides.
+fn described(arg: &OwnedArg) -> String {
+    let OwnedArg::Tensor(tensor) = arg else { return "other".to_owned() };
+    format!("{:?} by {:?}", tensor.dims(), tensor.strides())
+}
+
 /// Runs a kernel on the CPU and on its emulated GPU. The case is made twice: tensors keep their strides, and nothing is shared.
 fn run(number: u64) -> Ended {
     let (mut here, mut there) = (generate::case(number), generate::case(number));
+    let tensors: Vec<String> = here.args.iter().map(described).collect();
+    let (text, fields, device) = (here.text.clone(), here.schedule.clone(), here.device.clone());
     let wrong = |what: String| {
-        let schedule: Vec<String> = here.schedule.iter().map(|(field, values)| format!("{field} {values:?}")).collect();
-        Ended::Wrong(format!("kernel {number}: {what}\n{}\n{} on {}", here.text, schedule.join(", "), here.device))
+        let schedule: Vec<String> = fields.iter().map(|(field, values)| format!("{field} {values:?}")).collect();
+        let (schedule, tensors) = (schedule.join(", "), tensors.join(", "));
+        Ended::Wrong(format!("kernel {number}: {what}\n{text}\n{schedule} on {device}, tensors {tensors}\n"))
     };
     let program = match Program::from_source_with("k.kiln", &here.text, ProgramOptions::without_cache()) {
         Ok(program) => program,
