@@ -231,6 +231,7 @@ impl emit::Emitter<'_> {
         let (body, declarations) = self.w.finish();
         let arena = format!("getelementptr (i8, ptr addrspace(3) @{}, i32 {arena})", text::SHARED);
         let body = body.replace(&format!("@{}", text::ARENA), &arena);
+        let body = body.replace(text::STRIDE, &self.scratch.arena_stride().to_string());
         format!(
             "{header}@{shared} = external addrspace(3) global [0 x i8], align 1024\n{strings}\n{declarations}{functions}\
              define ptx_kernel void @{name}({signature}) #0{subprogram} {{\n{body}}}\n\

@@ -32,7 +32,7 @@ impl Emitter<'_> {
         Ok(layout.offsets() * ty.elem().bytes())
     }
 
-    /// The last instruction of a ring's block that uses it, or a tile read from it.
+    /// The last instruction of a ring's block that uses it, or a tile read from it; a product of warpgroups reads tiles until somebody waits for it.
     fn last_use(&self, new: Inst) -> Inst {
         let func = self.func;
         let mut related: FxHashSet<Value> = FxHashSet::default();
@@ -56,7 +56,9 @@ impl Emitter<'_> {
         let func = self.func;
         let data = &func.insts[inst];
         let mut found = data.operands().iter().any(|v| related.contains(v));
-        if found && matches!(data, InstData::RingRead { .. } | InstData::Permute { .. }) {
+        // What a product adds to is no tile.
+        found &= !matches!(data, InstData::DotStart { a, b, .. } if !related.contains(a) && !related.contains(b));
+        if found && matches!(data, InstData::RingRead { .. } | InstData::Permute { .. } | InstData::DotStart { .. }) {
             related.insert(func.result(inst));
         }
         for block in data.blocks() {

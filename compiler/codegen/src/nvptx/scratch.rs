@@ -5,7 +5,8 @@
 //! trip before the write; only where there is neither, which is known at the end of the loop, one is put in front of the exchange.
 //!
 //! Large exchanges and rings share one arena; what is in use at one time lies side by side. Before it is used again there has to have been
-//! a barrier in a later instruction than its last use; in a loop there is always one in front.
+//! a barrier in a later instruction than its last use; in a loop there is always one in front. Groups of warps that run programs of their own wait for
+//! nobody but themselves, so that behind the rings of all each has a part of the arena to itself.
 
 use cranelift_entity::packed_option::ReservedValue;
 use kiln_ir::{Function, Inst, InstData};
@@ -38,8 +39,10 @@ pub(super) struct Scratch {
     arena: u32,
     /// Most bytes of rings at one time.
     ring_bytes: u32,
-    /// Rings in use, from the first to the last: the instruction after which nothing reads it, and its memory.
-    rings: Vec<(Inst, SharedPiece)>,
+    /// Rings in use, from the first to the last.
+    rings: Vec<Ring>,
+    /// Most bytes that a group of warps has of the arena to itself.
+    stride: u32,
     /// Small exchanges and others that own their memory.
     owned: Vec<SharedPiece>,
     /// What lay in the arena when there was most in it.
@@ -61,6 +64,17 @@ pub(super) struct Scratch {
     pub(super) loops: u32,
     /// A barrier has been executed in this trip of the innermost loop, on every path to the current place.
     pub(super) synced: bool,
+}
+
+/// A ring in the arena.
+#[derive(Debug)]
+struct Ring {
+    /// The instruction after which nothing reads it.
+    last: Inst,
+    /// Its memory, that of all groups.
+    piece: SharedPiece,
+    /// Bytes of one group, where each has a ring of its own.
+    own: u32,
 }
 
 /// A small exchange in a loop.
@@ -143,9 +157,20 @@ impl Scratch {
         self.ring_bytes
     }
 
+    /// Bytes from one group's part of the arena to the next one's.
+    pub(super) fn arena_stride(&self) -> u32 {
+        self.stride
+    }
+
     /// Bytes of the rings in use.
     fn in_rings(&self) -> u32 {
-        self.rings.iter().map(|(_, piece)| piece.bytes).sum()
+        self.rings.iter().map(|ring| ring.piece.bytes).sum()
+    }
+
+    /// Bytes of the rings in use that all groups share, and those of one group's.
+    fn shared_and_own(&self) -> [u32; 2] {
+        let shared = self.rings.iter().filter(|ring| ring.own == 0).map(|ring| ring.piece.bytes).sum();
+        [shared, self.rings.iter().map(|ring| ring.own).sum()]
     }
 
     /// The current instruction's need of so many bytes.
@@ -156,7 +181,7 @@ impl Scratch {
     /// Makes room for all rings in use, and an exchange behind them.
     fn fill_arena(&mut self, exchange: Option<u32>) {
         let exchange = exchange.map(|bytes| self.here(bytes));
-        self.hold(self.rings.iter().map(|(_, piece)| *piece).chain(exchange).collect());
+        self.hold(self.rings.iter().map(|ring| ring.piece).chain(exchange).collect());
     }
 
     /// Makes room for all that lies in the arena at a time.
@@ -187,12 +212,9 @@ impl Emitter<'_> {
             if self.scratch.use_arena() {
                 self.barrier();
             }
-            let live = self.scratch.in_rings();
             let each = self.each_groups(bytes, self.scratch.align(u32::MAX));
             self.scratch.fill_arena(Some(each * self.groups_here()));
-            // The arena starts where the small pieces end, which is known only at the end.
-            let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
-            self.own_groups(first, each)
+            self.in_arena(each)
         }
     }
 
@@ -246,15 +268,32 @@ impl Emitter<'_> {
         if self.scratch.use_arena() && !unused {
             self.barrier();
         }
-        let live = self.scratch.in_rings();
         let align = self.scratch.align(u32::MAX);
         let each = bytes.next_multiple_of(align);
         let piece = self.scratch.here(each * self.groups_here());
-        self.scratch.rings.push((last, piece));
+        let place = self.in_arena(each);
+        let own = if self.groups_here() > 1 { each } else { 0 };
+        self.scratch.rings.push(Ring { last, piece, own });
         self.scratch.fill_arena(None);
         self.scratch.ring_bytes = self.scratch.ring_bytes.max(self.scratch.in_rings());
-        let first = self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
-        self.own_groups(first, each)
+        place
+    }
+
+    /// Memory behind the rings in use, `each` bytes for each group in its part of the arena. That starts where the small pieces end, which is known only at the end, as is how long
+    /// those parts are.
+    fn in_arena(&mut self, each: u32) -> Val {
+        if self.groups_here() == 1 {
+            let live = self.scratch.in_rings();
+            return self.w.at_entry(|w| w.offset(Val::arena(), Val::i32(live), 1));
+        }
+        let [shared, own] = self.scratch.shared_and_own();
+        self.scratch.stride = self.scratch.stride.max(own + each);
+        let group = self.threads.group(&mut self.w);
+        self.w.at_entry(|w| {
+            let distance = w.mul_nsw(group, Val::arena_stride());
+            let part = w.offset(Val::arena(), distance, 1);
+            w.offset(part, Val::i32(shared + own), 1)
+        })
     }
 
     /// How many groups of warps run what is being written, each with memory of its own.
@@ -278,16 +317,16 @@ impl Emitter<'_> {
 
     /// Gives the memory of rings back whose last use was `inst`, the youngest first.
     pub(super) fn end_rings(&mut self, inst: Inst) {
-        if self.scratch.rings.iter().any(|(last, _)| *last == inst) {
+        if self.scratch.rings.iter().any(|ring| ring.last == inst) {
             // Read up to here.
             (self.scratch.arena_last, self.scratch.arena_synced) = (self.scratch.instruction, false);
         }
-        for (last, _) in &mut self.scratch.rings {
-            if *last == inst {
-                *last = Inst::reserved_value();
+        for ring in &mut self.scratch.rings {
+            if ring.last == inst {
+                ring.last = Inst::reserved_value();
             }
         }
-        while self.scratch.rings.last().is_some_and(|(last, _)| *last == Inst::reserved_value()) {
+        while self.scratch.rings.last().is_some_and(|ring| ring.last == Inst::reserved_value()) {
             self.scratch.rings.pop();
         }
     }

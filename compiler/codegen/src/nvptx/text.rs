@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-pub(super) use super::value::{ARENA, SHARED, Ty, Val, int_of};
+pub(super) use super::value::{ARENA, SHARED, STRIDE, Ty, Val, int_of};
 use super::value::{Repr, unsigned, wrap};
 use super::words::Part;
 

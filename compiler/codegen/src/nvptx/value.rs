@@ -92,6 +92,7 @@ pub(super) enum Repr {
     SharedBase,
     /// The part of shared memory for large exchanges.
     Arena,
+    ArenaStride,
 }
 
 impl Val {
@@ -127,6 +128,11 @@ impl Val {
     /// together, which then replaces the name.
     pub(super) fn arena() -> Val {
         Val { ty: Ty::Shared, repr: Repr::Arena }
+    }
+
+    /// Bytes from one group's part of the arena to the next one's (i32), which are known then too.
+    pub(super) fn arena_stride() -> Val {
+        Val { ty: Ty::I32, repr: Repr::ArenaStride }
     }
 
     /// The value of an integer constant, sign-extended (a bool: 0 or 1).
@@ -165,6 +171,7 @@ impl Val {
             Repr::Arg(n) => format!("%a{n}"),
             Repr::SharedBase => format!("@{SHARED}"),
             Repr::Arena => format!("@{ARENA}"),
+            Repr::ArenaStride => STRIDE.to_owned(),
             Repr::Int(v) if self.ty == Ty::I1 => (if v != 0 { "true" } else { "false" }).to_owned(),
             Repr::Int(0) if self.ty.is_pointer() => "null".to_owned(),
             Repr::Int(v) if self.ty.is_pointer() => format!("inttoptr (i64 {v} to {})", self.ty.llvm()),
@@ -183,6 +190,8 @@ impl Val {
 pub(super) const SHARED: &str = "kiln$shared";
 /// The name of the part of it that large exchanges use.
 pub(super) const ARENA: &str = "kiln$arena";
+/// What stands for the number of bytes of a group's part of it.
+pub(super) const STRIDE: &str = "@kiln$stride";
 
 fn float_text(ty: Ty, value: f64) -> String {
     match ty {
