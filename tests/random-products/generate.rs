@@ -119,8 +119,7 @@ pub fn case(number: u64) -> Case {
         _ => random.pick(&[(ScalarType::F32, "f32"), (ScalarType::F16, "f16"), (ScalarType::BF16, "bf16")]),
     };
     let sum = if ty == ScalarType::I8 { "i32" } else { "f32" };
-    let maker =
-        Maker { random, elem, sum, out, params: vec![], args: vec![], written: vec![], lines: String::new() };
+    let maker = Maker { random, elem, sum, out, params: vec![], args: vec![], written: vec![], lines: String::new() };
     maker.make(if precision == "tf32" { ", precision = tf32" } else { "" }, precision == "f32")
 }
 
@@ -147,15 +146,20 @@ impl Maker {
         ]);
         let end = self.end(shape);
         let sizes = self.sizes(shape, without_tensor_cores);
-        let [bm, bn, bk] = sizes.tile;
+        let [bm, bn, _] = sizes.tile;
         let grid = if shape == Shape::Shared { ", 3" } else { "" };
         let _ = writeln!(self.lines, "    let (m, n) = (program_id(0) * {bm}, program_id(1) * {bn});");
         let body = self.body(shape, &sizes, precision);
         let guarded = shape == Shape::Grouped;
         if guarded {
-            self.argument("expert", ScalarType::I32, "i32", &["cdiv(M, BM)".replace("BM", &bm.to_string())], |random, _| {
-                random.below(4) as f64 - 1.0
-            }, &[(sizes.whole[0] + bm - 1) / bm]);
+            self.argument(
+                "expert",
+                ScalarType::I32,
+                "i32",
+                &["cdiv(M, BM)".replace("BM", &bm.to_string())],
+                |random, _| random.below(4) as f64 - 1.0,
+                &[(sizes.whole[0] + bm - 1) / bm],
+            );
             self.lines.push_str("    let e = expert[program_id(0)];\n    if e >= 0 {\n");
         }
         self.lines.push_str(&body);
@@ -163,13 +167,10 @@ impl Maker {
         if guarded {
             self.lines.push_str("    }\n");
         }
-        let schedule = self.schedule(bk);
-        let device = self.device();
-        let text = format!(
-            "kernel k({}) grid [cdiv(M, {bm}), cdiv(N, {bn}){grid}] {{\n{}}}\n",
-            self.params.join(", "),
-            self.lines
-        );
+        let (device, arch) = self.device();
+        let schedule = self.schedule(shape, &sizes, arch);
+        let text =
+            format!("kernel k({}) grid [cdiv(M, {bm}), cdiv(N, {bn}){grid}] {{\n{}}}\n", self.params.join(", "), self.lines);
         Case { text, args: self.args, written: self.written, schedule, device }
     }
 
@@ -230,13 +231,7 @@ impl Maker {
         extents: &[i64],
     ) {
         let pad = if extents.len() > 1 { self.random.pick(&[0, 0, 0, 0, 8, 16, 1]) } else { 0 };
-        let mut stored = extents.to_vec();
-        let last = stored.len() - 1;
-        stored[last] += pad;
-        let count = stored.iter().product::<i64>() as usize;
-        let bytes: Vec<u8> = (0..count).flat_map(|i| encoded(ty, value(&mut self.random, i))).collect();
-        let tensor = AnyTensor::from_bytes(ty, &stored, &bytes).expect("a tensor");
-        let tensor = if pad == 0 { tensor } else { tensor.slice(last, 0..extents[last]).expect("a part of it") };
+        let tensor = tensor(ty, extents, pad, |i| value(&mut self.random, i));
         self.params.push(format!("{name}: tensor<{written_type}, [{}]>", dims.join(", ")));
         self.args.push(OwnedArg::Tensor(tensor));
     }
@@ -408,24 +403,38 @@ impl Maker {
         }
     }
 
-    fn schedule(&mut self, bk: i64) -> Vec<(&'static str, Vec<i64>)> {
+    /// Mostly what the kernel and the GPU can follow.
+    fn schedule(&mut self, shape: Shape, sizes: &Sizes, arch: &str) -> Vec<(&'static str, Vec<i64>)> {
         let random = &mut self.random;
-        let mut fields = vec![("warps", vec![random.pick(&[4, 4, 4, 8, 8, 1, 2])])];
+        let [bm, bn, bk] = sizes.tile;
+        let warps = if bm * bn > 8192 { random.pick(&[4, 8, 8]) } else { random.pick(&[4, 4, 4, 8, 8, 1, 2]) };
         let stages = random.pick(if bk >= 128 { &[1, 2, 3][..] } else { &[1, 2, 3, 4, 5][..] });
-        fields.push(("stages", vec![stages]));
-        match random.below(10) {
-            0 | 1 => fields.push(("persistent", vec![1])),
-            2 => fields.push(("cluster", vec![2, 1])),
-            3 => fields.extend([("persistent", vec![1]), ("cluster", vec![1, 2])]),
-            4 => fields.push(("split_k", vec![random.pick(&[2, 3, 4])])),
-            5 => fields.extend([("persistent", vec![1]), ("ping_pong", vec![1])]),
-            6 => fields.push(("ping_pong", vec![1])),
+        let mut fields = vec![("warps", vec![warps]), ("stages", vec![stages])];
+        let programs = |axis: usize| (sizes.whole[axis] + sizes.tile[axis] - 1) / sizes.tile[axis];
+        let pairs: Vec<Vec<i64>> =
+            [vec![2, 1], vec![1, 2]].into_iter().filter(|pair| programs(usize::from(pair[1] == 2)) % 2 == 0).collect();
+        match (random.below(10), arch) {
+            (0 | 1, _) | (_, "sm_80" | "sm_89") => fields.push(("persistent", vec![random.below(2) as i64])),
+            (2, _) if !pairs.is_empty() => fields.push(("cluster", pairs[0].clone())),
+            (3 | 4, _) if !pairs.is_empty() => {
+                let pair = pairs[pairs.len() - 1].clone();
+                fields.extend([("persistent", vec![1]), ("cluster", pair)]);
+            }
+            (5, _) if shape != Shape::Grouped => fields.push(("split_k", vec![random.pick(&[2, 3, 4])])),
+            (6 | 7, "sm_90a") if !matches!(shape, Shape::Grouped | Shape::Nested) => {
+                fields[0].1 = vec![4];
+                fields.extend([("persistent", vec![1]), ("ping_pong", vec![1])]);
+            }
+            (8, "sm_90a") if shape == Shape::Chain => {
+                fields[0].1 = vec![8];
+                fields.push(("ping_pong", vec![1]));
+            }
             _ => {}
         }
         if random.once_in(4) {
             fields.push(("group", vec![random.pick(&[2, 3, 8])]));
         }
-        if random.once_in(6) {
+        if random.once_in(6) && arch.starts_with("sm_90") {
             fields.push(("pdl", vec![1]));
         }
         if random.once_in(8) {
@@ -434,7 +443,8 @@ impl Maker {
         fields
     }
 
-    fn device(&mut self) -> String {
+    /// A GPU with an order of completion, and its architecture.
+    fn device(&mut self) -> (String, &'static str) {
         let random = &mut self.random;
         let arch = random.pick(&["sm_90a", "sm_90a", "sm_90a", "sm_90a", "sm_90", "sm_89", "sm_80"]);
         let order = match random.below(5) {
@@ -443,8 +453,19 @@ impl Maker {
             2 | 3 => format!("random={}", random.below(1000)),
             _ => format!("lazy-random={}", random.below(1000)),
         };
-        format!("emulator:{arch},sms=3,{order}")
+        (format!("emulator:{arch},sms=3,{order}"), arch)
     }
+}
+
+/// Small integers in rows of which each has `pad` more elements in memory than it shows.
+pub fn tensor(ty: ScalarType, extents: &[i64], pad: i64, mut value: impl FnMut(usize) -> f64) -> AnyTensor {
+    let mut stored = extents.to_vec();
+    let last = stored.len() - 1;
+    stored[last] += pad;
+    let count = stored.iter().product::<i64>() as usize;
+    let bytes: Vec<u8> = (0..count).flat_map(|i| encoded(ty, value(i))).collect();
+    let tensor = AnyTensor::from_bytes(ty, &stored, &bytes).expect("a tensor");
+    if pad == 0 { tensor } else { tensor.slice(last, 0..extents[last]).expect("a part of it") }
 }
 
 /// The bytes of a small integer.

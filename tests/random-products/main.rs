@@ -4,6 +4,7 @@
 //! from which everything about them follows: a failure names the number, and `KILN_RANDOM_PRODUCTS=FROM..TO` runs any of them.
 
 mod generate;
+mod known;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,14 +43,14 @@ fn described(arg: &OwnedArg) -> String {
 }
 
 /// Runs a kernel on the CPU and on its emulated GPU. The case is made twice: tensors keep their strides, and nothing is shared.
-fn run(number: u64) -> Ended {
-    let (mut here, mut there) = (generate::case(number), generate::case(number));
+fn run(name: &str, make: impl Fn() -> generate::Case) -> Ended {
+    let (mut here, mut there) = (make(), make());
     let tensors: Vec<String> = here.args.iter().map(described).collect();
     let (text, fields, device) = (here.text.clone(), here.schedule.clone(), here.device.clone());
     let wrong = |what: String| {
         let schedule: Vec<String> = fields.iter().map(|(field, values)| format!("{field} {values:?}")).collect();
         let (schedule, tensors) = (schedule.join(", "), tensors.join(", "));
-        Ended::Wrong(format!("kernel {number}: {what}\n{text}\n{schedule} on {device}, tensors {tensors}\n"))
+        Ended::Wrong(format!("{name}: {what}\n{text}\n{schedule} on {device}, tensors {tensors}\n"))
     };
     let program = match Program::from_source_with("k.kiln", &here.text, ProgramOptions::without_cache()) {
         Ok(program) => program,
@@ -86,7 +87,7 @@ fn range(usual: Range<u64>) -> Range<u64> {
 }
 
 fn all(kernels: Range<u64>) {
-    let ended: Vec<Ended> = kernels.clone().into_par_iter().map(run).collect();
+    let ended: Vec<Ended> = kernels.clone().into_par_iter().map(|n| run(&format!("kernel {n}"), || generate::case(n))).collect();
     let (mut right, mut refused, mut wrong) = (0, BTreeMap::<String, usize>::new(), vec![]);
     for end in ended {
         match end {
@@ -97,7 +98,10 @@ fn all(kernels: Range<u64>) {
     }
     println!("kernels {kernels:?}: {right} right, refused {refused:?}");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(2 * right as u64 >= kernels.end - kernels.start || kernels.end - kernels.start < 20, "most kernels run: {right}, {refused:?}");
+    assert!(
+        2 * right as u64 >= kernels.end - kernels.start || kernels.end - kernels.start < 20,
+        "most kernels run: {right}, {refused:?}"
+    );
 }
 
 #[test]
@@ -109,4 +113,27 @@ fn schedules_change_nothing() {
 #[ignore = "minutes: thousands of kernels"]
 fn many_schedules_change_nothing() {
     all(range(FULL));
+}
+
+fn right(make: fn() -> generate::Case) {
+    match run("kernel", make) {
+        Ended::Right => {}
+        Ended::Refused(code) => panic!("refused with {code}"),
+        Ended::Wrong(text) => panic!("{text}"),
+    }
+}
+
+#[test]
+fn groups_with_rings_of_their_own() {
+    right(known::groups_with_rings_of_their_own);
+}
+
+#[test]
+fn rings_of_products_under_way() {
+    right(known::rings_of_products_under_way);
+}
+
+#[test]
+fn slots_of_one_program() {
+    right(known::slots_of_one_program);
 }

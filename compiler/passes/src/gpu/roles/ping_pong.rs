@@ -2,8 +2,8 @@
 //!
 //! Each group is a warpgroup and runs whole programs, every other one of its thread block's; the producer runs the copies for all of them, one after the other,
 //! through the same rings. So a group has to know how many slots the programs between take: as many as their loops over products have trips, which must
-//! be the same for all programs. Two barriers in memory say whose turn it is to multiply: a group waits for its own in front of its loop, and arrives at the other one's where it has
-//! started its last product. The first turn is group 0's, whose barrier's phase before the first counts as complete.
+//! be the same for all programs. Two barriers in memory say whose turn it is to multiply: a group waits for its own in front of its loop and of the slots that it reads, and arrives at the
+//! other one's where it has started its last product. The first turn is group 0's, whose barrier's phase before the first counts as complete.
 //!
 //! ```text
 //! before: for %c in %b..%all step %n init [%slot, %phase] {      after: %g = consumer_group    %i, %j = (0, 0) advanced by %g * trips
@@ -156,9 +156,13 @@ impl Turns {
         let wait = func.make_inst(InstData::BarrierWait { barrier: turn, slot: group, phase: parity }, &[], loc);
         let pass = func.make_inst(InstData::BarrierArrive { barrier: turn, slot: other, enable: None, cluster: false }, &[], loc);
         let [first, last] = self.loops;
-        let after = position(func, self.programs, last) + 1;
-        func.blocks[self.programs].insts.insert(after, pass);
+        // Slots that a program has once are waited for within its turn as well: only then has the other group waited for its own, so that the phase is not one too early.
+        let slots = |&inst: &Inst| matches!(func.insts[inst], InstData::BarrierWait { .. });
+        let here = &func.blocks[self.programs].insts;
+        let after = here.iter().rposition(slots).max(Some(position(func, self.programs, last))).map_or(0, |at| at + 1);
         let before = position(func, self.programs, first);
+        let before = here.iter().position(slots).map_or(before, |at| at.min(before));
+        func.blocks[self.programs].insts.insert(after, pass);
         func.blocks[self.programs].insts.insert(before, wait);
 
         let end = func.blocks[self.programs].insts.pop().expect("a block ends in a yield");

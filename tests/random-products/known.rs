@@ -1,0 +1,87 @@
+//! Kernels that random ones have found mistakes with, each with what the mistake was.
+
+use kiln::{OwnedArg, ScalarType};
+
+use super::generate::{Case, tensor};
+
+/// `tensors`: type, extents, and by how much rows are longer in memory. The last one is written.
+fn case(text: &str, tensors: &[(ScalarType, &[i64], i64)], schedule: &[(&'static str, &[i64])], order: &str) -> Case {
+    let arg = |(number, &(ty, extents, pad)): (usize, &(ScalarType, &[i64], i64))| {
+        OwnedArg::Tensor(tensor(ty, extents, pad, |i| ((i * 7 + number) % 3) as f64 - 1.0))
+    };
+    Case {
+        text: text.to_owned(),
+        args: tensors.iter().enumerate().map(arg).collect(),
+        written: vec![tensors.len() - 1],
+        schedule: schedule.iter().map(|&(field, values)| (field, values.to_vec())).collect(),
+        device: format!("emulator:sm_90a,sms=3,{order}"),
+    }
+}
+
+/// Two groups of consumers, and a ring that threads fill: one group's ring lay where the other one's exchange did.
+pub fn groups_with_rings_of_their_own() -> Case {
+    case(
+        "kernel k(a: tensor<f16, [M, K]>, b: tensor<f16, [K, N]>, c: mut tensor<bf16, [N, M]>) grid [cdiv(M, 128), cdiv(N, 96)] {
+    let (m, n) = (program_id(0) * 128, program_id(1) * 96);
+    let mut acc = zeros::<f32>([128, 96]);
+    for k in (0..K).step_by(32) {
+        acc = dot(a[m..+128, k..+32], b[k..+32, n..+96], acc);
+    }
+    c[n..+96, m..+128] = trans(acc) as bf16;
+}
+",
+        &[(ScalarType::F16, &[392, 160], 1), (ScalarType::F16, &[160, 199], 1), (ScalarType::BF16, &[199, 392], 0)],
+        &[("warps", &[4]), ("stages", &[5]), ("persistent", &[1]), ("ping_pong", &[1])],
+        "eager",
+    )
+}
+
+/// Two products under way, whose right operands threads load: the second one's ring lay where the first product still read.
+pub fn rings_of_products_under_way() -> Case {
+    case(
+        "kernel k(a: tensor<bf16, [K, M]>, b: tensor<bf16, [K, N]>, b2: tensor<bf16, [K, N]>, c: mut tensor<f16, [M, N]>) grid [cdiv(M, 64), cdiv(N, 64)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 64);
+    let mut acc = zeros::<f32>([64, 64]);
+    let mut gate = zeros::<f32>([64, 64]);
+    for k in (min(128, K)..K).step_by(128) {
+        acc = dot(trans(a[k..+128, m..+64]), b[k..+128, n..+64], acc);
+        gate = dot(trans(a[k..+128, m..+64]), b2[k..+128, n..+64], gate);
+    }
+    c[m..+64, n..+64] = (acc + max(gate, 0.0)) as f16;
+}
+",
+        &[
+            (ScalarType::BF16, &[653, 72], 0),
+            (ScalarType::BF16, &[653, 69], 0),
+            (ScalarType::BF16, &[653, 69], 16),
+            (ScalarType::F16, &[72, 69], 16),
+        ],
+        &[("warps", &[8]), ("stages", &[1]), ("cluster", &[2, 1])],
+        "random=567",
+    )
+}
+
+/// Two groups of consumers, and a slot that a program fills once: a group could wait for it a phase too early, and read what the other group's program had there.
+pub fn slots_of_one_program() -> Case {
+    case(
+        "kernel k(a: tensor<f16, [D, M]>, b: tensor<f16, [K, D]>, v: tensor<f16, [K, N]>, c: mut tensor<f16, [M, N]>) grid [cdiv(M, 64), cdiv(N, 96)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 96);
+    let mut acc = zeros::<f32>([64, 96]);
+    let q = trans(a[0..+16, m..+64]);
+    for k in (0..K).step_by(128) {
+        let s = dot(q, trans(b[k..+128, 0..+16]), zeros::<f32>([64, 128]));
+        acc = dot(max(s, 0.0) as f16, -v[k..+128, n..+96], acc);
+    }
+    c[m..+64, n..+96] = acc as f16;
+}
+",
+        &[
+            (ScalarType::F16, &[16, 200], 0),
+            (ScalarType::F16, &[520, 16], 8),
+            (ScalarType::F16, &[520, 80], 1),
+            (ScalarType::F16, &[200, 80], 1),
+        ],
+        &[("warps", &[4]), ("stages", &[2]), ("persistent", &[1]), ("ping_pong", &[1])],
+        "eager",
+    )
+}
