@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// Kernels of an ordinary run.
 const USUAL: Range<u64> = 0..60;
 /// Kernels of the full run.
-const FULL: Range<u64> = 0..3000;
+const FULL: Range<u64> = 0..2000;
 
 /// Codes that a schedule may be refused with: shared memory, what the target cannot follow, tiles, registers, clusters and a grid they do not divide.
 const REFUSALS: [&str; 5] = ["K0903", "K0905", "K0907", "K0908", "K1016"];
