@@ -167,3 +167,61 @@ fn fills_round(func: &Function, of: Value) -> bool {
     });
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::text::parse_module;
+
+    use super::*;
+
+    /// Whether the operand `v9` of a kernel with these instructions is rounded.
+    fn rounded(insts: &str) -> bool {
+        let text = format!(
+            "kernel @0 k(v0.x: tensor<f32, 2> {{number 0, align 16, dims [?, ?], strides [?%16, =1]}}) grid 1 index 32 {{\n\
+             v1: i32 = const 0\n\
+             v2: index = const 0\n\
+             v3: index = const 32\n\
+             v4: tile<f32, [64, 32]> = ring_new 2\n\
+             v5: i32 = barrier_new 2 arrivals 1\n\
+             {insts}\
+             v90: tile<f32, [64, 32]> = convert_layout v9\n\
+             yield\n}}\n"
+        );
+        let module = parse_module(&text).unwrap_or_else(|e| panic!("test input: {e}\n{text}"));
+        let func = &module.funcs[module.kernel().expect("a kernel")];
+        let mut last = None;
+        func.walk(|_, inst| {
+            if let InstData::ConvertLayout { arg } = func.insts[inst] {
+                last = Some(arg);
+            }
+        });
+        is_rounded(func, last.expect("an operand"))
+    }
+
+    /// Slots are rounded where all that fills them rounds; what is computed, where it was rounded; what a loop carries, where all that it may be is.
+    #[test]
+    fn operands_are_followed_to_where_they_come_from() {
+        let fill = |tf32: &str| format!("tma_fill v4, v1, v5 from v0[v2..+64, v2..+32]{tf32}\n");
+        let by_engine = fill(" tf32");
+        let by_threads = "ring_fill v4, v1 from v0[v2..+64, v2..+32]\n";
+        let read = "v9: tile<f32, [64, 32]> = ring_read v4, v1\n";
+        let load = "v8: tile<f32, [64, 32]> = load v0[v2..+64, v2..+32]\n";
+        let asm = |name: &str| format!("{name}: tile<f32, [64, 32]> = asm \"{ROUND}\" \"{REGISTERS}\" [v8] pure\n");
+        assert!(rounded(&(by_engine.clone() + read)));
+        assert!(!rounded(&(fill("") + read)));
+        assert!(!rounded(&(by_engine.clone() + by_threads + read)));
+        assert!(!rounded(&format!("{by_threads}{read}")));
+        assert!(!rounded(&load.replace("v8", "v9")));
+        assert!(rounded(&format!("{load}{}", asm("v9"))));
+        assert!(!rounded(&format!("{load}v9: tile<f32, [64, 32]> = abs v8\n")));
+        let carried = |first: &str, next: &str| {
+            format!(
+                "{load}{}v9: tile<f32, [64, 32]> = for v2..v3 step v3 init [{first}] (v10: index, v11: tile<f32, [64, 32]>) {{\nyield {next}\n}}\n",
+                asm("v7")
+            )
+        };
+        for (first, next, all) in [("v7", "v7", true), ("v7", "v11", true), ("v7", "v8", false), ("v8", "v7", false)] {
+            assert_eq!(rounded(&carried(first, next)), all, "{first}, then {next}");
+        }
+    }
+}
