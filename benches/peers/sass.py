@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-# (label, kernel, constants, consumer warps, stages)
+# (label, kernel, constants, consumer warps, stages); of gradients cuTile has none
 WORKS = [
     ("matmul bf16 128x128x64, 4 warps", "matmul", {"BM": 128, "BN": 128, "BK": 64}, 4, 3),
     ("matmul bf16 128x128x64, 8 warps", "matmul", {"BM": 128, "BN": 128, "BK": 64}, 8, 4),
@@ -26,18 +26,26 @@ WORKS = [
     ("attention bf16 128x64, head of 64, 8 warps", "attention", {"D": 64, "CAUSAL": 0, "BM": 128, "BN": 64}, 8, 2),
     ("attention bf16 128x128, head of 128, 8 warps", "attention", {"D": 128, "CAUSAL": 0, "BM": 128, "BN": 128}, 8, 2),
     ("attention bf16 128x128, head of 128, causal, 8 warps", "attention", {"D": 128, "CAUSAL": 1, "BM": 128, "BN": 128}, 8, 2),
+    ("gradient of queries bf16 128x64, head of 64, 8 warps", "attention_dq", {"D": 64, "CAUSAL": 0, "BM": 128, "BN": 64}, 8, 3),
+    ("gradient of queries bf16 128x64, head of 128, 8 warps", "attention_dq", {"D": 128, "CAUSAL": 0, "BM": 128, "BN": 64}, 8, 3),
+    ("gradient of queries bf16 128x64, head of 128, causal, 8 warps", "attention_dq", {"D": 128, "CAUSAL": 1, "BM": 128, "BN": 64}, 8, 3),
+    ("gradients of keys and values bf16 64x128, head of 64, 8 warps", "attention_dkdv", {"D": 64, "CAUSAL": 0, "BM": 64, "BN": 128}, 8, 3),
+    ("gradients of keys and values bf16 64x128, head of 128, 8 warps", "attention_dkdv", {"D": 128, "CAUSAL": 0, "BM": 64, "BN": 128}, 8, 2),
+    ("gradients of keys and values bf16 64x128, head of 128, causal, 8 warps", "attention_dkdv", {"D": 128, "CAUSAL": 1, "BM": 64, "BN": 128}, 8, 2),
 ]
+# File of a kernel where it has not its name, and extents of tensors: they divide by 16 and fit into 32 bits, as the others are told.
+FILES = {"attention_dq": "attention/backward.kiln", "attention_dkdv": "attention/backward.kiln"}
+HEADS = {"B": 4, "H": 16, "HK": 16, "L": 4096, "S": 4096}
+DIMS = {"matmul": {"M": 4096, "N": 4096, "K": 4096}, "attention": HEADS, "attention_dq": HEADS, "attention_dkdv": HEADS}
 SHOWN = ("BAR.SYNC", "UTMALDG", "LDGSTS", "MUFU", "FMNMX", "WARPGROUP.DEPBAR", "SYNCS")
 
 
 def kiln_cubin(options, kernel, constants, warps, stages):
-    path = os.path.join(options.examples, kernel, kernel + ".kiln")
-    # Extents that divide by 16 and fit into 32 bits, as the others are told.
-    dims = {"matmul": {"M": 4096, "N": 4096, "K": 4096}, "attention": {"B": 4, "H": 16, "HK": 16, "L": 4096, "S": 4096}}[kernel]
+    path = os.path.join(options.examples, FILES.get(kernel, f"{kernel}/{kernel}.kiln"))
     line = [options.kiln, "build", path, "-k", kernel, "--target", "sm_90a", "--emit", "ptx", "-q", "--type", "T=bf16"]
     for name, value in constants.items():
         line += ["--const", f"{name}={str(bool(value)).lower() if name == 'CAUSAL' else value}"]
-    for name, value in dims.items():
+    for name, value in DIMS[kernel].items():
         line += ["--dim", f"{name}={value}"]
     line += ["--schedule", f"warps={warps}", "--schedule", f"stages={stages}"]
     ptx = subprocess.run(line, capture_output=True, text=True)
@@ -184,7 +192,7 @@ def main():
     text = ["| kernel | compiler | HGMMA | others | others per HGMMA | " + " | ".join(SHOWN) + " | LDL/STL in all | instructions in all |"]
     text.append("|---|---|" + "--:|" * (5 + len(SHOWN)))
     for work in WORKS:
-        for name, compile_ in compilers:
+        for name, compile_ in compilers[: 2 if work[1] in FILES else 3]:
             figures = row(options, compile_, work)
             text.append(f"| {work[0]} | {name} | {figures} |")
             print(text[-1], file=sys.stderr, flush=True)

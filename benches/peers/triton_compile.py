@@ -153,11 +153,79 @@ def attention_tma(q, k, v, o, B, H, HK, L, S, scale, D: tl.constexpr, CAUSAL: tl
     o.store([b, h, m0, 0], out.to(o.dtype).reshape(1, 1, BM, D))
 
 
-KERNELS = {f.fn.__name__: f for f in (vector_add, softmax, layer_norm, matmul, matmul_tma, attention, attention_tma)}
+@triton.jit
+def weights(s, live, lse, scale):
+    """The probabilities again, from the logarithms of their sums."""
+    base = tl.maximum(lse * 1.4426950408889634, -1e38)
+    return tl.exp2(tl.where(live, s, -float("inf")) * (scale * 1.4426950408889634) - base)
+
+
+@triton.jit
+def attention_dq_tma(q, k, v, g, lse, delta, dq, B, H, HK, L, S, scale, D: tl.constexpr, CAUSAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    h, b = tl.program_id(1), tl.program_id(2)
+    hk = h // (H // HK)
+    m0 = tl.program_id(0) * BM
+    m = m0 + tl.arange(0, BM)
+    n = tl.arange(0, BN)
+    tq = q.load([b, h, m0, 0]).reshape(BM, D)
+    tg = g.load([b, h, m0, 0]).reshape(BM, D)
+    rows = (b * H + h) * L + m
+    sums = tl.load(lse + rows, mask=m < L, other=0.0)
+    shift = tl.load(delta + rows, mask=m < L, other=0.0)
+    acc = tl.zeros((BM, D), tl.float32)
+    end = tl.minimum(S, m0 + BM + (S - L)) if CAUSAL else S
+    for start in range(0, end, BN):
+        cols = start + n
+        tk = k.load([b, hk, start, 0]).reshape(BN, D)
+        tv = v.load([b, hk, start, 0]).reshape(BN, D)
+        live = cols[None, :] < S
+        if CAUSAL:
+            live = live & (cols[None, :] <= m[:, None] + (S - L))
+        p = weights(tl.dot(tq, tl.trans(tk)), live, sums[:, None], scale)
+        ds = p * (tl.dot(tg, tl.trans(tv)) - shift[:, None])
+        acc = tl.dot(ds.to(tk.dtype), tk, acc)
+    dq.store([b, h, m0, 0], (acc * scale).to(dq.dtype).reshape(1, 1, BM, D))
+
+
+@triton.jit
+def attention_dkdv_tma(
+    q, k, v, g, lse, delta, dk, dv, B, H, HK, L, S, scale, D: tl.constexpr, CAUSAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr
+):
+    hk, b = tl.program_id(1), tl.program_id(2)
+    n0 = tl.program_id(0) * BN
+    n = n0 + tl.arange(0, BN)
+    tk = k.load([b, hk, n0, 0]).reshape(BN, D)
+    tv = v.load([b, hk, n0, 0]).reshape(BN, D)
+    sum_k = tl.zeros((BN, D), tl.float32)
+    sum_v = tl.zeros((BN, D), tl.float32)
+    first = tl.minimum(tl.maximum(n0 - (S - L), 0), L) // BM * BM if CAUSAL else 0
+    for h in range(hk * (H // HK), (hk + 1) * (H // HK)):
+        for start in range(first, L, BM):
+            m = start + tl.arange(0, BM)
+            tq = q.load([b, h, start, 0]).reshape(BM, D)
+            tg = g.load([b, h, start, 0]).reshape(BM, D)
+            rows = (b * H + h) * L + m
+            sums = tl.load(lse + rows, mask=m < L, other=0.0)
+            live = m[None, :] < L
+            if CAUSAL:
+                live = live & (m[None, :] + (S - L) >= n[:, None])
+            p = weights(tl.dot(tk, tl.trans(tq)), live, sums[None, :], scale)
+            sum_v = tl.dot(p.to(tg.dtype), tg, sum_v)
+            shift = tl.load(delta + rows, mask=m < L, other=0.0)
+            ds = p * (tl.dot(tv, tl.trans(tg)) - shift[None, :])
+            sum_k = tl.dot(ds.to(tq.dtype), tq, sum_k)
+    dk.store([b, hk, n0, 0], (sum_k * scale).to(dk.dtype).reshape(1, 1, BN, D))
+    dv.store([b, hk, n0, 0], sum_v.to(dv.dtype).reshape(1, 1, BN, D))
+
+
+COMPILED = (vector_add, softmax, layer_norm, matmul, matmul_tma, attention, attention_tma, attention_dq_tma, attention_dkdv_tma)
+KERNELS = {f.fn.__name__: f for f in COMPILED}
 TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
 # Parameters that are no tensors; all but these are i32 and, as sizes of a usual launch, divisible by 16.
 FLOATS = ("eps", "scale")
-TENSORS = "abcqkvoxywz"
+TENSORS = (*"abcqkvoxywzg", "dq", "dk", "dv")
+# Tensors of one number a row, f32 always.
+ROWS = ("lse", "delta")
 
 
 def source(kernel, elem, constants):
@@ -169,7 +237,10 @@ def source(kernel, elem, constants):
             signature[name] = "constexpr"
         elif name in FLOATS:
             signature[name] = "fp32"
-        elif len(name) == 1 and name in TENSORS:
+        elif name in ROWS:
+            signature[name] = "*fp32"
+            attributes[(i,)] = [["tt.divisibility", 16]]
+        elif name in TENSORS:
             signature[name] = f"*{elem}"
             if kernel.endswith("_tma"):
                 signature[name] = f"tensordesc<{elem}[{block(kernel, name, constants)}]>"
@@ -187,7 +258,7 @@ def block(kernel, name, constants):
     if kernel == "matmul_tma":
         axes = {"a": ("BM", "BK"), "b": ("BK", "BN"), "c": ("BM", "BN")}[name]
         return ",".join(str(constants[axis]) for axis in axes)
-    return f"1,1,{constants['BM' if name in 'qo' else 'BN']},{constants['D']}"
+    return f"1,1,{constants['BM' if name in ('q', 'o', 'g', 'dq') else 'BN']},{constants['D']}"
 
 
 stages = []

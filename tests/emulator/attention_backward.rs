@@ -81,7 +81,7 @@ impl Case {
     }
 
     /// Both kernels with these tiles of queries and keys.
-    fn check(&self, tiles: [[i64; 2]; 2], warps: i64, on: &str) {
+    fn check(&self, tiles: [[i64; 2]; 2], warps: i64, stages: i64, on: &str) {
         let tensors = self.tensors();
         let [q, k, v, g] = &tensors;
         let reference = self.reference(&tensors);
@@ -92,7 +92,7 @@ impl Case {
         let [mut dq, mut dk, mut dv] = [q, k, v].map(|t| Tensor::<f16>::zeros(t.dims()).expect("a tensor"));
         let kernel = |name: &str, [bm, bn]: [i64; 2]| {
             let with = backward(name).constant("CAUSAL", self.causal).constant("BM", bm).constant("BN", bn);
-            with.schedule("warps", &[warps]).schedule("stages", &[2])
+            with.schedule("warps", &[warps]).schedule("stages", &[stages])
         };
         let name = format!("{self:?} {tiles:?} {on}");
         let of_queries = kernel("attention_dq", tiles[0]);
@@ -130,13 +130,32 @@ fn gradients_of_attention() {
         // The first queries see no key.
         Case { heads: [1, 1], rows: [90, 40], size: 64, causal: true, window: Some(16) },
     ];
-    let schedules = ["eager", "lazy", "random=1", "lazy-random=2", "random=3", "lazy-random=4", "eager", "lazy"];
     for (number, case) in cases.iter().enumerate() {
-        case.check([[64, 64]; 2], 4, &format!("emulator:sm_90a,{}", schedules[number]));
+        case.check([[64, 64]; 2], 4, 2, &format!("emulator:sm_90a,{}", SCHEDULES[number]));
         let tiles = if case.size == 128 { [[128, 64], [64, 128]] } else { [[128, 64], [32, 128]] };
-        case.check(tiles, 8, &format!("emulator:sm_90a,{}", schedules[number + 1]));
+        case.check(tiles, 8, 3, &format!("emulator:sm_90a,{}", SCHEDULES[number + 1]));
         let elsewhere = ["cpu", "emulator:sm_80"][number % 2];
-        case.check([[64, 64], [32, 64]], 4, elsewhere);
+        case.check([[64, 64], [32, 64]], 4, 2, elsewhere);
+    }
+}
+
+const SCHEDULES: [&str; 8] = ["eager", "lazy", "random=1", "lazy-random=2", "random=3", "lazy-random=4", "eager", "lazy"];
+
+/// Numbers of queries whose `lse` and `delta` the engine copies beside the tiles, and slots for products of the next trip: several trips, heads one after the other, rows
+/// behind the last one, rows that see nothing.
+#[test]
+fn gradients_a_trip_ahead() {
+    let cases = [
+        Case { heads: [2, 1], rows: [176, 260], size: 64, causal: true, window: None },
+        Case { heads: [1, 1], rows: [208, 140], size: 128, causal: false, window: None },
+        Case { heads: [1, 1], rows: [96, 40], size: 64, causal: true, window: Some(16) },
+        Case { heads: [4, 2], rows: [144, 144], size: 80, causal: true, window: Some(70) },
+    ];
+    for (number, case) in cases.iter().enumerate() {
+        let keys = [[64, 128], [32, 128], [64, 128], [32, 128]][number];
+        case.check([[128, 64], keys], 8, 3, &format!("emulator:sm_90a,{}", SCHEDULES[number]));
+        case.check([[64, 64]; 2], 4, 3, &format!("emulator:sm_90a,{}", SCHEDULES[number + 2]));
+        case.check([[128, 64], [64, 128]], 8, 2, &format!("emulator:sm_90a,{}", SCHEDULES[number + 4]));
     }
 }
 

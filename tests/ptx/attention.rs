@@ -8,7 +8,13 @@ fn example(options: &[(&str, i64)], schedule: [i64; 2], present: &[&str]) -> (St
 }
 
 /// The name and the PTX of a kernel of the example.
-fn compiled(file: &str, kernel: &str, options: &[(&str, i64)], schedule: &[(&str, i64)], present: &[&str]) -> (String, String) {
+pub(super) fn compiled(
+    file: &str,
+    kernel: &str,
+    options: &[(&str, i64)],
+    schedule: &[(&str, i64)],
+    present: &[&str],
+) -> (String, String) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples/attention").join(file);
     let session = Session::open(&file).unwrap_or_else(|e| panic!("{e}"));
     let sig = session.kernels().into_iter().find(|sig| sig.name == kernel).expect("the kernel");

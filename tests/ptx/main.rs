@@ -5,6 +5,7 @@
 
 mod attention;
 mod fused_products;
+mod gradients;
 mod reductions;
 mod sass;
 mod tune_lists;

@@ -490,7 +490,8 @@ pub enum InstData {
         /// Groups that may be under way.
         pending: u32,
     },
-    /// The tile in a slot; it is there until the slot is filled again. Result: the ring's type.
+    /// The tile in a slot, which is there until the slot is filled again. Result: the ring's type, which moves nothing; or the same tile in registers (without a
+    /// layout, or in one of threads).
     RingRead {
         /// From `RingNew`.
         ring: Value,

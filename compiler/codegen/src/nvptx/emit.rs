@@ -68,6 +68,8 @@ pub(super) struct Emitter<'a> {
     pub(super) pointers: FxHashMap<(Val, Val), Val>,
     /// Descriptors of tiles in shared memory: by base, the warpgroup's part of the address, and what is besides the address.
     pub(super) descriptors: FxHashMap<(Val, Val, u64), Val>,
+    /// The innermost loops with products of warpgroups.
+    pub(super) loops: super::wgmma::ProductLoops,
     /// The slots of rings that tiles were read from: the ring's base, the slot's number, bytes of a slot.
     pub(super) slots_read: FxHashMap<Value, (Val, Val, u32)>,
     /// Barriers in the block of a cluster that has a lane's number, by their base here.
@@ -115,6 +117,7 @@ impl<'a> Emitter<'a> {
             reached: FxHashMap::default(),
             pointers: FxHashMap::default(),
             descriptors: FxHashMap::default(),
+            loops: super::wgmma::ProductLoops::of(func),
             slots_read: FxHashMap::default(),
             remote_barriers: FxHashMap::default(),
             cluster_syncs: 0,

@@ -80,6 +80,9 @@ impl Emitter<'_> {
     pub(super) fn ring_read(&mut self, inst: Inst, ring: Value, slot: Value) -> Result<()> {
         let base = self.slot_base(ring, slot)?;
         let result = self.func.result(inst);
+        if self.func.ty(result) != self.func.ty(ring) {
+            return self.load_staged(inst, base, ring);
+        }
         self.set(result, Slot::Shared(base));
         self.slots_read.insert(result, (self.shared_base(ring)?, self.scalar(slot), self.slot_bytes(ring)?));
         Ok(())

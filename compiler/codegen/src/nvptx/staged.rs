@@ -8,9 +8,10 @@
 use kiln_ir::layout::{Coords, Hw, Layout, LinearLayout, register_vectors};
 use kiln_ir::{Inst, Value};
 
-use super::emit::{Emitter, Slot, to_memory};
+use super::emit::{Emitter, Slot, from_memory, to_memory};
 use super::error::{Result, internal};
-use super::spread::Threads;
+use super::params::memory_type;
+use super::spread::{Spread, Threads};
 use super::text::Val;
 
 /// Where an element lies: a thread's part (i32, bytes) that many accesses share, and an immediate.
@@ -120,8 +121,7 @@ impl Emitter<'_> {
         let spread = self.spread_of(ty).ok_or_else(|| internal("a scalar in shared memory"))?;
         let source = spread.layout;
         // A vector is a run along the dimension that runs through memory, within 16 bytes and within the tile.
-        let fast =
-            (0..layout.rank()).find(|&d| layout.offset(&unit_vector(layout.rank(), d)) == Some(1)).unwrap_or(layout.rank() - 1);
+        let fast = fast_dimension(layout);
         let mut run = source.unit().register_run(fast);
         run.truncate((16 / bytes).min(1 << shape[fast].trailing_zeros()).trailing_zeros() as usize);
         let free = source.unit().free(Hw::Register);
@@ -137,15 +137,7 @@ impl Emitter<'_> {
             if beyond {
                 continue;
             }
-            let address = if source.registers_add() && self.threads_fit(layout, &threads) {
-                let reach = self.reach(layout, &threads, &spread.registers[vector[0] as usize], bytes)?;
-                let address = self.w.offset(base, reach.thread, 1);
-                self.w.offset(address, Val::i32(reach.immediate), 1)
-            } else {
-                let coords: Vec<Val> = (0..layout.rank()).map(|d| self.coord(&spread, vector[0], d)).collect();
-                let at = self.shared_offset(layout, &coords);
-                self.w.offset(base, at, bytes)
-            };
+            let address = self.staged_address(base, layout, &spread, &threads, vector[0], bytes)?;
             let values: Vec<Val> = vector.iter().map(|&r| to_memory(&mut self.w, regs[r as usize], elem)).collect();
             self.store_vector(address, &values, predicate, Self::no_hints());
         }
@@ -153,6 +145,60 @@ impl Emitter<'_> {
         self.barrier();
         self.set(self.func.result(inst), Slot::Shared(base));
         Ok(())
+    }
+
+    /// The tile of type `ring` at `base` into the registers of an instruction's result, as vectors where they lie so.
+    pub(super) fn load_staged(&mut self, inst: Inst, base: Val, ring: Value) -> Result<()> {
+        let result = self.func.result(inst);
+        let (ty, from) = (self.func.ty(result), self.func.ty(ring));
+        let (elem, bytes) = (ty.elem(), ty.elem().bytes());
+        let layout = from.layout().ok_or_else(|| internal("a ring without a layout"))?.layout();
+        let spread = self.spread_of(ty).ok_or_else(|| internal("a scalar in a ring"))?;
+        let source = spread.layout;
+        if source.physical() != layout.physical() {
+            return Err(internal(format!("a slot {layout} read as {source}")));
+        }
+        let fast = fast_dimension(layout);
+        let mut run = source.unit().register_run(fast);
+        run.truncate((16 / bytes).min(1 << layout.physical()[fast].trailing_zeros()).trailing_zeros() as usize);
+        let free = source.unit().free(Hw::Register);
+        let run = if run.iter().any(|&bit| free >> bit & 1 == 1) { Default::default() } else { run };
+        let memory = memory_type(elem);
+        let mut regs = vec![Val::zero(memory); spread.registers.len()];
+        let threads = thread_coords(source.unit());
+        for vector in register_vectors(source, &run).into_iter().filter(|vector| vector[0] & free == 0) {
+            let address = self.staged_address(base, layout, &spread, &threads, vector[0], bytes)?;
+            let fill = vec![Val::zero(memory); vector.len()];
+            let loaded = self.load_vector(address, &fill, Val::bool(true), Self::no_hints());
+            for (&register, value) in vector.iter().zip(loaded) {
+                regs[register as usize] = value;
+            }
+        }
+        // Copies of an element in one thread.
+        let regs = (0..regs.len()).map(|register| from_memory(&mut self.w, regs[register & !(free as usize)], elem, self.index));
+        let regs = regs.collect();
+        self.define(inst, regs);
+        Ok(())
+    }
+
+    /// Where the element of a register lies in a tile in shared memory at `base`.
+    fn staged_address(
+        &mut self,
+        base: Val,
+        layout: &Layout,
+        spread: &Spread,
+        threads: &ThreadCoords,
+        register: u32,
+        bytes: u32,
+    ) -> Result<Val> {
+        if spread.layout.registers_add() && self.threads_fit(layout, threads) {
+            let reach = self.reach(layout, threads, &spread.registers[register as usize], bytes)?;
+            let address = self.w.offset(base, reach.thread, 1);
+            return Ok(self.w.offset(address, Val::i32(reach.immediate), 1));
+        }
+        let coords: Vec<Val> = (0..layout.rank()).map(|d| self.coord(spread, register, d)).collect();
+        let at = self.shared_offset(layout, &coords);
+        Ok(self.w.offset(base, at, bytes))
     }
 
     /// Where a tile in shared memory lies: the base, known at the head of the kernel, and for a slot of a ring its number and bytes.
@@ -182,6 +228,11 @@ impl Emitter<'_> {
             self.store_vector(address, &zeros, inside, Self::no_hints());
         }
     }
+}
+
+/// The dimension of a shared layout that runs through memory.
+fn fast_dimension(layout: &Layout) -> usize {
+    (0..layout.rank()).find(|&d| layout.offset(&unit_vector(layout.rank(), d)) == Some(1)).unwrap_or(layout.rank() - 1)
 }
 
 /// Bits of a byte offset within the layout's unit.

@@ -7,8 +7,9 @@
 //! inline PTX, so that LLVM cannot turn those additions into something else.
 
 use kiln_ir::layout::{Coords, Hw, Layout};
-use kiln_ir::{Inst, ScalarType, Value};
+use kiln_ir::{Block, Function, Inst, InstData, ScalarType, Value};
 use kiln_passes::gpu::{MmaDot, MmaKind, is_rounded};
+use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
 use super::emit::Emitter;
@@ -23,6 +24,10 @@ const ROWS: u32 = 64;
 const COLUMNS: u32 = 256;
 /// Rows of a swizzle atom.
 const ATOM: u32 = 8;
+/// Bytes along k of one instruction.
+const STEP: u32 = 32;
+/// Most descriptors that ptxas may keep in registers from the front of a loop to the loop: of its 63 uniform registers, other numbers of a trip need some forty.
+const MOST_KEPT: u32 = 8;
 
 /// An operand in shared memory.
 struct Matrix {
@@ -68,6 +73,7 @@ impl Emitter<'_> {
         let physical = dot.acc.physical();
         let (rows, columns, depth) = (physical[0] / (ROWS * dot.warps[0]), physical[1] / dot.warps[1], dot.a.physical()[1]);
         let wide = right.widest(columns)?;
+        let mut here = FxHashMap::default();
         let start = acc.map(|acc| self.regs(acc));
         let half = 4 * kind.width();
         // The registers of each instruction's sums, one after the other.
@@ -90,7 +96,7 @@ impl Emitter<'_> {
                 let row = i * ROWS * dot.warps[0];
                 let of_a = match &left {
                     Left::Shared(matrix) => {
-                        let descriptor = self.descriptor(matrix, row, k)?;
+                        let descriptor = self.descriptor(matrix, row, k, &mut here)?;
                         ptx.input(descriptor, 'l')
                     }
                     Left::Registers(operand) => {
@@ -99,7 +105,7 @@ impl Emitter<'_> {
                     }
                 };
                 for j in (0..columns).step_by(wide as usize) {
-                    let descriptor = self.descriptor(&right, j, k)?;
+                    let descriptor = self.descriptor(&right, j, k, &mut here)?;
                     let of_b = ptx.input(descriptor, 'l');
                     let first = ((i * columns + j) / 2) as usize;
                     let sums: Vec<String> = (first..first + (wide / 2) as usize).map(|r| format!("${r}")).collect();
@@ -193,8 +199,26 @@ impl Emitter<'_> {
         Ok(Matrix { value, layout, across, bytes: ty.elem().bytes(), transposed, span, threads })
     }
 
+    /// A descriptor that starts where one does that was made at the head of the kernel; `here` has those of the product so far.
+    ///
+    /// A tile that is always in the same place has the same descriptors in a loop and in front of it (where `overlap` leaves a trip's first products). ptxas
+    /// keeps each of them in registers from the one place to the other, and copies it to a uniform one where it has not enough of those. Where there are many, what is in front of
+    /// the innermost loop therefore starts from a number of its own, and in the loop a descriptor is an addition.
+    fn descriptor_here(&mut self, first: Val, form: u64, here: &mut FxHashMap<Val, Val>) -> Val {
+        if let Some(&known) = here.get(&first) {
+            return known;
+        }
+        let low = self.w.cast("trunc", first, Ty::I32);
+        let low = self.w.asm(&[Ty::I32], Asm::Warp, "shfl.sync.idx.b32 $0, $1, 0, 31, -1;", "=r,r", &[low])[0];
+        let wide = self.w.cast("zext", low, Ty::I64);
+        // The address is in the lower half.
+        let made = self.w.add(wide, Val::int(Ty::I64, (form & !u64::from(u32::MAX)) as i64));
+        here.insert(first, made);
+        made
+    }
+
     /// The descriptor (i64) of the part of a matrix that starts at `at` and `k`.
-    fn descriptor(&mut self, matrix: &Matrix, at: u32, k: u32) -> Result<Val> {
+    fn descriptor(&mut self, matrix: &Matrix, at: u32, k: u32, here: &mut FxHashMap<Val, Val>) -> Result<Val> {
         let (layout, bytes) = (matrix.layout, matrix.bytes);
         let mut coords: Coords = smallvec![0; 2];
         coords[matrix.across] = at;
@@ -223,6 +247,9 @@ impl Emitter<'_> {
                 made
             }
         };
+        let fixed = slot.is_none_or(|(slot, _)| slot.as_int().is_some());
+        let apart = fixed && self.loops.fixed > MOST_KEPT && self.scratch.loops < self.loops.depth;
+        let first = if apart { self.descriptor_here(first, form, here) } else { first };
         let in_slot = match slot {
             None => first,
             Some((slot, stride)) => {
@@ -287,6 +314,52 @@ impl Matrix {
         let stride = ATOM * row;
         Ok(mode << 62 | u64::from(stride / 16) << 32 | u64::from(leading / 16) << 16)
     }
+}
+
+/// The innermost loops with products.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct ProductLoops {
+    /// How many loops are around their products.
+    pub(super) depth: u32,
+    /// Descriptors that are the same in all their trips.
+    fixed: u32,
+}
+
+impl ProductLoops {
+    pub(super) fn of(func: &Function) -> ProductLoops {
+        let mut found = ProductLoops::default();
+        found.walk(func, func.body, 0);
+        found
+    }
+
+    fn walk(&mut self, func: &Function, block: Block, depth: u32) {
+        for &inst in &func.blocks[block].insts {
+            let data = &func.insts[inst];
+            if let InstData::DotStart { a, b, .. } = *data {
+                if depth > self.depth {
+                    *self = ProductLoops { depth, fixed: 0 };
+                }
+                if depth == self.depth {
+                    self.fixed += steps(func, a, 1) + steps(func, b, 0);
+                }
+            }
+            let looped = matches!(data, InstData::For { .. } | InstData::While { .. });
+            data.blocks().into_iter().for_each(|inner| self.walk(func, inner, depth + u32::from(looped)));
+        }
+    }
+}
+
+/// Steps of products along dimension `depth` of a tile that is in the same place of shared memory in every trip; 0 for other tiles.
+fn steps(func: &Function, mut tile: Value, depth: usize) -> u32 {
+    let ty = func.ty(tile);
+    while let Some(&InstData::Permute { arg, .. }) = func.def_data(tile) {
+        tile = arg;
+    }
+    let fixed = match func.def_data(tile) {
+        Some(&InstData::RingRead { slot, .. }) => matches!(func.def_data(slot), Some(InstData::Const { .. })),
+        _ => false,
+    };
+    if fixed { ty.shape()[depth] * ty.elem().bytes() / STEP } else { 0 }
 }
 
 /// The coordinate `value` along `dim` of two.

@@ -255,7 +255,9 @@ fn computed_operands() {
             let artifact = linear.artifact();
             assert!(artifact.ptx.contains("k8.f32.tf32.tf32"), "{left:?}\n{}", artifact.ptx);
             assert!(artifact.ptx.contains("cvt.rn.tf32.f32"), "{left:?}\n{}", artifact.ptx);
-            assert_eq!(maps(&artifact)[0], (1, true), "{left:?}");
+            // A row that the engine copies for the threads comes as it is.
+            let maps = maps(&artifact);
+            assert!(maps.contains(&(1, true)) && !maps.contains(&(0, true)), "{left:?}: {maps:?}");
             // Of both kinds of operand A there is one: a descriptor, or four registers.
             let from_registers = artifact.ptx.lines().any(|line| line.contains("tf32.tf32 {") && line.matches('{').count() == 2);
             assert_eq!(from_registers, left == Left::OneRow, "{}", artifact.ptx);

@@ -194,9 +194,11 @@ impl Propagate<'_> {
                 _ => (None, None),
             },
         };
-        if let InstData::RingNew { .. } | InstData::RingRead { .. } = data {
-            // Where a ring lies was decided when it was made.
-            self.natural[results[0]] = func.ty(results[0]).layout();
+        if let InstData::RingNew { .. } | InstData::RingRead { .. } = data
+            && let Some(layout) = func.ty(results[0]).layout()
+        {
+            // Where a ring lies was decided when it was made. What is read into registers is made in whatever layout is asked for.
+            self.natural[results[0]] = Some(layout);
             return;
         }
         self.chosen[inst] = deciding;

@@ -11,6 +11,9 @@
 //!
 //! With `ping_pong` and `persistent` there are two groups of consumers, each of which runs every other program of a thread block ([`ping_pong`]).
 //!
+//! Tiles of one axis that such a loop loads beside those of its products (what softmax's gradient needs of each query, say) travel in a slot of theirs, and
+//! are read into registers in whatever layout they are used: by themselves they would be loaded by a thread an element and exchanged ([`rows`]).
+//!
 //! In a cluster, what both thread blocks load alike is copied once, half by each of them, into the slots of both ([`cluster`]); such a slot is empty when the
 //! consumers of both have freed it.
 //!
@@ -34,6 +37,7 @@ mod cluster;
 mod consumer;
 mod ping_pong;
 mod producer;
+mod rows;
 
 use kiln_ir::artifact::Remark;
 use kiln_ir::ops::{BinaryOp, CmpOp};
@@ -97,9 +101,9 @@ fn rounded(func: &mut Function, warps: u32, context: &PassContext) -> Option<Pla
 }
 
 /// Loads that share a slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
-    /// In order.
+    /// In order; those of one axis in front of the last one of two, where the slot is filled.
     loads: Vec<(Inst, LayoutId)>,
     /// The block they are in.
     block: Block,
@@ -142,6 +146,13 @@ impl Plan {
         }
         let mut groups: Vec<Group> = Vec::new();
         collect(func, func.body, None, &staged, &facts, &mut groups);
+        // Rows that take a stage from their loops, or that the producer cannot find, are loaded by who needs them.
+        let with_rows = rows::joined(func, &facts, &groups).and_then(|groups| Plan::with(func, groups, context));
+        with_rows.filter(|plan| plan.fewer.is_none()).or_else(|| Plan::with(func, groups, context))
+    }
+
+    /// The plan for these groups.
+    fn with(func: &Function, mut groups: Vec<Group>, context: &PassContext) -> Option<Plan> {
         let of_load: FxHashMap<Inst, usize> =
             groups.iter().enumerate().flat_map(|(g, group)| group.loads.iter().map(move |&(load, _)| (load, g))).collect();
         let mut needed = producer::slice(func, &of_load)?;

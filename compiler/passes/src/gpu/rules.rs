@@ -139,6 +139,8 @@ pub(super) fn operand_layouts(func: &Function, inst: Inst, layout: LayoutId) -> 
             }
             everywhere(layout.layout().permute(&back).intern())
         }
+        // The ring is where it is.
+        InstData::RingRead { .. } => data.operands().iter().map(|_| None).collect(),
         InstData::Join { .. } => everywhere(layout.layout().slice(layout.layout().rank() - 1).intern()),
         InstData::Split { .. } => everywhere(joined(layout.layout()).intern()),
         InstData::Load { place, .. }

@@ -5,6 +5,7 @@
 //! innermost one (CUDA driver API, `cuTensorMapEncodeTiled`). Parts of a tensor that begin and end where data says are boxes as well ([`origin`]).
 
 mod origin;
+mod rows;
 
 use kiln_ir::layout::{Hw, Layout, Swizzle, boxed};
 use kiln_ir::{Function, Place, SliceIndex, Type, ViewAccess};
@@ -12,6 +13,7 @@ use smallvec::{SmallVec, smallvec};
 
 pub use origin::{BoxStart, MapDims, Part};
 pub(super) use origin::{Mapped, map_dims};
+pub(super) use rows::row_layout;
 
 use super::facts::{Facts, fact_divisor};
 use crate::analysis::numbers::Numbers;
@@ -52,8 +54,9 @@ impl TensorBoxes {
     fn halved(mut self) -> Option<TensorBoxes> {
         if self.boxes.len() % 2 == 1 {
             // Each box becomes two, whole atoms of the swizzle each.
-            let depth = u32::from(self.tile[1]) / 2;
-            if !u32::from(self.tile[1]).is_multiple_of(2 * ATOM) {
+            let rows = u32::from(*self.tile.get(1)?);
+            let depth = rows / 2;
+            if !rows.is_multiple_of(2 * ATOM) {
                 return None;
             }
             self.tile[1] = depth as u16;
@@ -84,6 +87,9 @@ pub fn shared_boxes(func: &Function, place: &Place, ring: Type) -> Option<Tensor
 /// The boxes that fill a slot of a ring with tiles of type `ring` from `place`; None where an access is no box, or the slot pads the tile.
 pub fn tensor_boxes(func: &Function, place: &Place, ring: Type) -> Option<TensorBoxes> {
     let layout = ring.layout()?.layout();
+    if ring.rank() == 1 {
+        return rows::row_boxes(func, place, ring);
+    }
     let &[rows, columns] = ring.shape() else { return None };
     if layout.physical().as_slice() != [rows, columns] {
         return None;

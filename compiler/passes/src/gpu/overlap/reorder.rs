@@ -18,35 +18,65 @@
 //!         %x = mul %p, %w                    %x = mul %h, %w
 //! ```
 
-use kiln_ir::{Block, Function, Inst, InstData, Value};
+use kiln_ir::{Block, Function, Inst, InstData, ScalarType, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::warps_of;
-use super::{count_products, hold, reads_any, slot_of};
-
-/// Most registers of a thread for the sums and operands of a trip: of 240 that a thread can have, others need some forty.
-const MOST_REGISTERS: u32 = 200;
+use super::{MOST_REGISTERS, count_products, hold, of_matrix, reads_any, slot_of, visit};
 
 /// Reorders the body of a loop with several products, where nothing is in it that has to stay where it is.
 pub(super) fn run(func: &mut Function, body: Block) {
     let Some((&last, insts)) = func.blocks[body].insts.split_last() else { return };
     let insts = insts.to_vec();
-    if !is_plain(func, &insts) || registers(func, body, &insts) > MOST_REGISTERS {
+    if !is_plain(func, &insts) {
         return;
     }
-    let (early, late) = split(func, &insts);
-    let (arrivals, late): (Vec<Inst>, Vec<Inst>) =
-        late.into_iter().partition(|&inst| matches!(func.insts[inst], InstData::BarrierArrive { .. }));
-    let mut order = sink_waits(func, &early, late, last);
-    for &arrival in &arrivals {
-        let Some(behind) = last_reader(func, &early, &order, arrival) else { return };
-        order.insert(behind + 1, arrival);
-    }
-    let mut order = [early, order].concat();
+    // Where not all sums and operands fit, products that take what others give start one behind the other, once all of that is there.
+    let mut orders =
+        [false, true].into_iter().filter_map(|starts_last| ordered(func, &insts, last, starts_last)).map(|parts| parts.concat());
+    let Some(mut order) = orders.find(|order| registers(func, body, order, last) <= MOST_REGISTERS) else { return };
+    drop(orders);
     count_pending(func, &order);
     hold_beside(func, &mut order, last);
     order.push(last);
     func.blocks[body].insts = order;
+}
+
+/// Instructions of a trip whose yield is `last`: what stands in front of the first wait, and the rest, in which each wait stands where it is needed and each slot is
+/// freed behind its last reader. `starts_last`: products of the rest start behind all else of it. None where nobody reads a slot that is freed, or where something
+/// follows from products that are to start last.
+pub(super) fn ordered(func: &Function, insts: &[Inst], last: Inst, starts_last: bool) -> Option<[Vec<Inst>; 2]> {
+    let (early, late) = split(func, insts);
+    let (arrivals, late): (Vec<Inst>, Vec<Inst>) =
+        late.into_iter().partition(|&inst| matches!(func.insts[inst], InstData::BarrierArrive { .. }));
+    let late = if starts_last { with_starts_last(func, late)? } else { late };
+    let mut order = sink_waits(func, &early, late, last);
+    for &arrival in &arrivals {
+        let behind = last_reader(func, &early, &order, arrival)?;
+        order.insert(behind + 1, arrival);
+    }
+    Some([early, order])
+}
+
+/// The same instructions with the starts of products, and the operands that are packed for those, behind all others. None where others follow from the products.
+fn with_starts_last(func: &Function, late: Vec<Inst>) -> Option<Vec<Inst>> {
+    let is_start = |inst: &Inst| matches!(func.insts[*inst], InstData::DotStart { .. });
+    let started: Vec<Inst> = late.iter().copied().filter(is_start).collect();
+    let packs = |inst: &Inst| {
+        let packed = matches!(func.insts[*inst], InstData::Cast { .. }).then(|| func.result(*inst));
+        let used_by = |v: Value| late.iter().filter(|&&user| reads_any(func, user, &[v].into_iter().collect())).all(is_start);
+        packed.is_some_and(used_by)
+    };
+    let (starts, rest): (Vec<Inst>, Vec<Inst>) = late.iter().copied().partition(|inst| is_start(inst) || packs(inst));
+    let mut follows: FxHashSet<Value> = started.iter().map(|&start| func.result(start)).collect();
+    for &inst in &rest {
+        let reads = reads_any(func, inst, &follows);
+        match func.insts[inst] {
+            InstData::DotWait { .. } if reads => follows.extend(func.results_of(inst)),
+            _ if reads => return None,
+            _ => {}
+        }
+    }
+    Some([rest, starts].concat())
 }
 
 /// Several products, and otherwise nothing but slots, loads and arithmetic.
@@ -70,24 +100,47 @@ fn is_plain(func: &Function, insts: &[Inst]) -> bool {
     starts >= 2 && products as usize == starts && insts.iter().all(plain)
 }
 
-/// Registers of a thread for all that products of a trip add up, and read from registers, at one time.
-fn registers(func: &Function, body: Block, insts: &[Inst]) -> u32 {
-    let of_tile = |value: Value| {
-        let ty = func.ty(value);
-        let matrix = ty.is_tile() && ty.rank() == 2;
-        if matrix { (ty.shape().iter().product::<u32>() * ty.elem().bytes()).div_ceil(128 * warps_of(func)) } else { 0 }
-    };
-    let carried: u32 = func.blocks[body].params.iter().map(|&value| of_tile(value)).sum();
-    let of_product = |&inst: &Inst| match func.insts[inst] {
-        InstData::DotStart { a, acc, .. } => {
-            let sum = if acc.is_none() { of_tile(func.result(inst)) } else { 0 };
-            // What lies in a slot or is loaded for the whole loop has the loads' layouts.
-            let packed = matches!(func.def_data(a), Some(InstData::Cast { .. }));
-            sum + if packed { of_tile(a) } else { 0 }
+/// Registers of a thread for the matrices of a trip in this order, where a product starts or is waited for that needs most.
+fn registers(func: &Function, body: Block, order: &[Inst], last: Inst) -> u32 {
+    let carried: u32 = func.blocks[body].params.iter().map(|&value| of_matrix(func, value)).sum();
+    // Where each matrix is made and where it is used last; that of a wait is its product's.
+    let mut lives: FxHashMap<Value, (usize, usize)> = FxHashMap::default();
+    let mut made_of: FxHashMap<Value, Value> = FxHashMap::default();
+    for (at, &inst) in order.iter().chain([&last]).enumerate() {
+        let mut uses = Vec::new();
+        visit(func, inst, &mut |v| uses.push(v));
+        match func.insts[inst] {
+            InstData::DotStart { acc: None, .. } => _ = lives.insert(func.result(inst), (at, at)),
+            InstData::DotWait { arg: Some(arg), .. } => {
+                made_of.insert(func.result(inst), arg);
+                // Until then a product reads its operand.
+                if let Some(&InstData::DotStart { a, .. }) = func.def_data(arg) {
+                    uses.push(a);
+                }
+            }
+            _ if in_registers(func, inst) && !is_spread_out(func, inst) => {
+                lives.extend(func.results_of(inst).iter().map(|&v| (v, (at, at))));
+            }
+            _ => {}
         }
-        _ => 0,
+        for v in uses {
+            let v = made_of.get(&v).copied().unwrap_or(v);
+            if let Some((_, until)) = lives.get_mut(&v) {
+                *until = at;
+            }
+        }
+    }
+    let product = |inst: Inst| matches!(func.insts[inst], InstData::DotStart { .. } | InstData::DotWait { .. });
+    let alive = |at: usize| -> u32 {
+        lives.iter().filter(|&(_, &(from, until))| from <= at && at <= until).map(|(&v, _)| of_matrix(func, v)).sum()
     };
-    carried + insts.iter().map(of_product).sum::<u32>()
+    carried + (0..order.len()).filter(|&at| product(order[at])).map(alive).max().unwrap_or(0)
+}
+
+/// Whether a matrix is the same along an axis, or a condition: nothing that takes registers.
+fn is_spread_out(func: &Function, inst: Inst) -> bool {
+    let spread = matches!(func.insts[inst], InstData::Broadcast { .. } | InstData::ExpandDims { .. });
+    spread || func.results_of(inst).iter().any(|&v| func.ty(v).scalar_elem() == Some(ScalarType::Bool))
 }
 
 /// What follows from no product of the trip, and the rest, each in order.
@@ -103,6 +156,7 @@ fn split(func: &Function, insts: &[Inst]) -> (Vec<Inst>, Vec<Inst>) {
             }
             // Numbers of rows would only be in registers for longer.
             InstData::Load { .. } if waited && func.ty(func.result(inst)).rank() < 2 => true,
+            InstData::RingRead { .. } if reads_row(func, inst) => true,
             InstData::BarrierArrive { .. } => {
                 freed = true;
                 true
@@ -149,13 +203,28 @@ fn sink_waits(func: &Function, early: &[Inst], late: Vec<Inst>, last: Inst) -> V
     };
     let mut order: Vec<Inst> = Vec::with_capacity(late.len());
     let mut waiting: Vec<Inst> = Vec::new();
+    // Rows that are read behind a wait, and what follows from those alone: put off to where a matrix needs them.
+    let (mut rows, mut of_rows) = (Vec::new(), FxHashSet::default());
     for inst in late.into_iter().chain([last]) {
         let used = |&wait: &Inst| inst == last || reads_any(func, inst, &[func.result(wait)].into_iter().collect());
+        let waited = order.iter().any(|&before| matches!(func.insts[before], InstData::DotWait { .. }));
+        if waited
+            && !waiting.iter().any(used)
+            && (reads_row(func, inst) || is_light(func, inst) && reads_any(func, inst, &of_rows))
+        {
+            of_rows.extend(func.results_of(inst));
+            rows.push(inst);
+            continue;
+        }
         // Older products are done when a newer one is.
         if let Some(newest) = waiting.iter().copied().filter(used).map(started).max() {
             waiting.sort_by_key(|&wait| started(wait));
             let done = waiting.iter().take_while(|&&wait| started(wait) <= newest).count();
             order.extend(waiting.drain(..done));
+        }
+        if inst == last || reads_any(func, inst, &of_rows) {
+            order.append(&mut rows);
+            of_rows.clear();
         }
         match func.insts[inst] {
             InstData::DotWait { .. } => waiting.push(inst),
@@ -166,7 +235,20 @@ fn sink_waits(func: &Function, early: &[Inst], late: Vec<Inst>, last: Inst) -> V
     order
 }
 
-/// The position in `late` of the last wait for a product that reads the slot that an arrival frees.
+/// Whether numbers of rows are read from a slot into registers.
+fn reads_row(func: &Function, inst: Inst) -> bool {
+    matches!(func.insts[inst], InstData::RingRead { .. }) && func.ty(func.result(inst)).rank() < 2
+}
+
+/// Whether what an instruction gives is numbers of rows, or those spread out.
+fn is_light(func: &Function, inst: Inst) -> bool {
+    let results = func.results_of(inst);
+    let narrow = |&v: &Value| func.ty(v).rank() < 2 || func.ty(v).shape().contains(&1);
+    let pure = func.effects(inst).is_pure();
+    pure && !results.is_empty() && (matches!(func.insts[inst], InstData::Broadcast { .. }) || results.iter().all(narrow))
+}
+
+/// The position in `late` of the last read of the slot that an arrival frees, or wait for a product that reads it.
 fn last_reader(func: &Function, early: &[Inst], late: &[Inst], arrival: Inst) -> Option<usize> {
     let InstData::BarrierArrive { slot: freed, .. } = func.insts[arrival] else { return None };
     let reads = |start: Inst| match func.insts[start] {
@@ -174,15 +256,19 @@ fn last_reader(func: &Function, early: &[Inst], late: &[Inst], arrival: Inst) ->
         _ => false,
     };
     let readers: Vec<Value> = early.iter().chain(late).filter(|&&inst| reads(inst)).map(|&inst| func.result(inst)).collect();
-    let waits = |inst: Inst| matches!(func.insts[inst], InstData::DotWait { arg: Some(arg), .. } if readers.contains(&arg));
-    let behind = late.iter().rposition(|&inst| waits(inst))?;
+    let ends = |inst: Inst| match func.insts[inst] {
+        InstData::DotWait { arg: Some(arg), .. } => readers.contains(&arg),
+        InstData::RingRead { slot, .. } => slot == freed,
+        _ => false,
+    };
+    let behind = late.iter().rposition(|&inst| ends(inst))?;
     // Behind other arrivals there, in their order.
     let more = late[behind + 1..].iter().take_while(|&&inst| matches!(func.insts[inst], InstData::BarrierArrive { .. }));
     Some(behind + more.count())
 }
 
 /// Lets each wait leave those products under way that started behind its own.
-fn count_pending(func: &mut Function, order: &[Inst]) {
+pub(super) fn count_pending(func: &mut Function, order: &[Inst]) {
     let mut started: Vec<Value> = Vec::new();
     for &inst in order {
         match &mut func.insts[inst] {
@@ -197,7 +283,7 @@ fn count_pending(func: &mut Function, order: &[Inst]) {
 }
 
 /// Keeps work in front of the waits that it is to run beside.
-fn hold_beside(func: &mut Function, order: &mut Vec<Inst>, last: Inst) {
+pub(super) fn hold_beside(func: &mut Function, order: &mut Vec<Inst>, last: Inst) {
     let first = order.iter().position(|&inst| matches!(func.insts[inst], InstData::DotWait { .. }));
     let mut at = first.map_or(order.len(), |first| first + 1);
     // Made since a product started, a wait ended or a branch was there.
@@ -225,8 +311,7 @@ fn hold_beside(func: &mut Function, order: &mut Vec<Inst>, last: Inst) {
                 }
             }
             _ => {
-                let spread = matches!(func.insts[inst], InstData::Broadcast { .. } | InstData::ExpandDims { .. });
-                if in_registers(func, inst) && !spread {
+                if in_registers(func, inst) && !is_spread_out(func, inst) {
                     fresh.extend(func.results_of(inst));
                 }
             }

@@ -16,7 +16,7 @@
 
 use kiln_ir::ops::CmpOp;
 use kiln_ir::{Block, Function, Inst, InstData, SrcLoc, Type, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Cursor, Made, Plan, slot_type};
 use crate::gpu::stage::{compare, constant};
@@ -55,9 +55,17 @@ impl Consumer<'_> {
         // Tiles that are loaded here and not waited for yet, as they are and with their axes exchanged, by group.
         let mut unread: FxHashMap<Value, usize> = FxHashMap::default();
         let mut later: Vec<(Inst, usize)> = Vec::new();
+        // Tiles of one axis that nothing has used yet, and groups whose slots were waited for.
+        let mut rows: Vec<(Inst, usize)> = Vec::new();
+        let mut ready: FxHashSet<usize> = FxHashSet::default();
         for inst in old {
             if let Some(&group) = self.plan.of_load.get(&inst) {
-                unread.insert(func.result(inst), group);
+                if is_row(func, inst) {
+                    rows.push((inst, group));
+                }
+                if !ready.contains(&group) {
+                    unread.insert(func.result(inst), group);
+                }
                 continue;
             }
             if let InstData::Permute { arg, .. } = func.insts[inst]
@@ -73,8 +81,13 @@ impl Consumer<'_> {
             used.dedup();
             for group in used {
                 self.read(func, group, cursors[group], &mut new);
+                ready.insert(group);
                 unread.retain(|_, of| *of != group);
                 new.extend(later.extract_if(.., |(_, of)| *of == group).map(|(permute, _)| permute));
+            }
+            let used: Vec<(Inst, usize)> = rows.extract_if(.., |(load, _)| reads(func, inst, func.result(*load))).collect();
+            for (load, group) in used {
+                self.read_row(func, load, group, cursors[group], &mut new);
             }
             let loc = func.locs[inst];
             if let Some(mut flight) = self.flight
@@ -105,12 +118,26 @@ impl Consumer<'_> {
         func.blocks[block].insts = new;
     }
 
-    /// Waits for a slot and reads its tiles.
+    /// Reads a tile of one axis into registers, where it is used first: it would only be in them for longer.
+    fn read_row(&self, func: &mut Function, load: Inst, group: usize, at: Cursor, new: &mut Vec<Inst>) {
+        let number = self.plan.groups[group].loads.iter().position(|&(of, _)| of == load).expect("a load of the group");
+        let (row, ty) = (func.result(load), func.ty(func.result(load)));
+        let data = InstData::RingRead { ring: self.made[group].rings[number], slot: at.slot };
+        let read = func.make_inst(data, &[ty], func.locs[load]);
+        new.push(read);
+        let tile = func.result(read);
+        func.replace_uses(row, tile);
+    }
+
+    /// Waits for a slot and reads its tiles of two axes.
     fn read(&self, func: &mut Function, number: usize, at: Cursor, new: &mut Vec<Inst>) {
         let (group, made) = (&self.plan.groups[number], &self.made[number]);
         let loc = func.locs[group.loads[0].0];
         new.push(func.make_inst(InstData::BarrierWait { barrier: made.full, slot: at.slot, phase: at.phase }, &[], loc));
         for (&(load, _), &ring) in group.loads.iter().zip(&made.rings) {
+            if is_row(func, load) {
+                continue;
+            }
             let ty = func.ty(ring);
             let read = func.make_inst(InstData::RingRead { ring, slot: at.slot }, &[ty], func.locs[load]);
             new.push(read);
@@ -246,6 +273,17 @@ fn users(func: &Function, block: Block, value: Value) -> usize {
         count += func.insts[inst].blocks().into_iter().map(|inner| users(func, inner, value)).sum::<usize>();
     }
     count
+}
+
+/// Whether a load is of a tile of one axis.
+fn is_row(func: &Function, load: Inst) -> bool {
+    func.ty(func.result(load)).rank() == 1
+}
+
+/// Whether an instruction, or one in its blocks, uses a value.
+fn reads(func: &Function, inst: Inst, value: Value) -> bool {
+    let inside = |block: Block| users(func, block, value) > 0;
+    func.insts[inst].operands().contains(&value) || func.insts[inst].blocks().into_iter().any(inside)
 }
 
 /// The groups of unread tiles that an instruction, or one in its blocks, uses.

@@ -179,8 +179,8 @@ impl Producer<'_> {
         for (&(load, _), &ring) in group.loads.iter().zip(&made.rings) {
             let InstData::Load { place, .. } = func.insts[load].clone() else { unreachable!("a group is of loads") };
             let share = self.plan.rank.filter(|_| self.plan.shared.contains(&load));
-            // The only products of f32 that warpgroups run are those of tf32.
-            let tf32 = func.ty(ring).scalar_elem() == Some(ScalarType::F32);
+            // The only products of f32 that warpgroups run are those of tf32; what joined their slots is as it is.
+            let tf32 = func.ty(ring).scalar_elem() == Some(ScalarType::F32) && func.ty(ring).rank() == 2;
             let mut data = InstData::TmaFill { place, ring, slot, barrier: made.full, share, tf32 };
             let own = [Some(ring), Some(slot), Some(made.full), share];
             data.visit_operands_mut(|v| {

@@ -44,7 +44,7 @@ pub(in crate::gpu) struct Mapped {
     pub part: Option<Part>,
 }
 
-/// The map for tiles of two axes, of which `fast` runs through memory. None where the access is no box.
+/// The map for tiles of two axes, of which `fast` runs through memory, or of one axis. None where the access is no box.
 pub(in crate::gpu) fn map_dims(func: &Function, access: &ViewAccess, fast: usize) -> Option<Mapped> {
     let origin = origin(func, access.view)?;
     let mut spans: SmallVec<[u8; 5]> = smallvec![];
@@ -55,11 +55,14 @@ pub(in crate::gpu) fn map_dims(func: &Function, access: &ViewAccess, fast: usize
             SliceIndex::Gather(_) => return None,
         }
     }
-    let &[first, second] = spans.as_slice() else { return None };
-    let (inner, outer) = if fast == 1 { (second, first) } else { (first, second) };
+    match spans.len() {
+        1 | 2 if fast == 0 => {}
+        2 => spans.reverse(),
+        _ => return None,
+    }
     let rest = (0..access.index.len() as u8).rev().filter(|dim| !spans.contains(dim));
     let mut dims: MapDims =
-        [inner, outer].into_iter().chain(rest).map(|dim| (origin.dims[usize::from(dim)], BoxStart::Access(dim))).collect();
+        spans.iter().copied().chain(rest).map(|dim| (origin.dims[usize::from(dim)], BoxStart::Access(dim))).collect();
     dims.extend(origin.fixed.iter().map(|&(axis, at)| (axis, BoxStart::Index(at))));
     let mut part = None;
     if let Some((axis, lo, hi)) = origin.part {
