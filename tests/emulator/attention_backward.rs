@@ -82,6 +82,11 @@ impl Case {
 
     /// Both kernels with these tiles of queries and keys.
     fn check(&self, tiles: [[i64; 2]; 2], warps: i64, stages: i64, on: &str) {
+        self.check_with(tiles, &[("warps", warps), ("stages", stages)], on);
+    }
+
+    /// [`check`](Self::check) with a schedule.
+    fn check_with(&self, tiles: [[i64; 2]; 2], schedule: &[(&str, i64)], on: &str) {
         let tensors = self.tensors();
         let [q, k, v, g] = &tensors;
         let reference = self.reference(&tensors);
@@ -92,7 +97,7 @@ impl Case {
         let [mut dq, mut dk, mut dv] = [q, k, v].map(|t| Tensor::<f16>::zeros(t.dims()).expect("a tensor"));
         let kernel = |name: &str, [bm, bn]: [i64; 2]| {
             let with = backward(name).constant("CAUSAL", self.causal).constant("BM", bm).constant("BN", bn);
-            with.schedule("warps", &[warps]).schedule("stages", &[stages])
+            schedule.iter().fold(with, |with, &(field, value)| with.schedule(field, &[value]))
         };
         let name = format!("{self:?} {tiles:?} {on}");
         let of_queries = kernel("attention_dq", tiles[0]);
@@ -156,6 +161,9 @@ fn gradients_a_trip_ahead() {
         case.check([[128, 64], keys], 8, 3, &format!("emulator:sm_90a,{}", SCHEDULES[number]));
         case.check([[64, 64]; 2], 4, 3, &format!("emulator:sm_90a,{}", SCHEDULES[number + 2]));
         case.check([[128, 64], [64, 128]], 8, 2, &format!("emulator:sm_90a,{}", SCHEDULES[number + 4]));
+        // The two warpgroups take turns: one starts its products, while the other one works on its weights.
+        let turns = [("warps", 8), ("stages", 3), ("ping_pong", 1)];
+        case.check_with([[128, 64], keys], &turns, &format!("emulator:sm_90a,{}", SCHEDULES[number + 1]));
     }
 }
 
