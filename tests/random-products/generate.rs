@@ -1,6 +1,7 @@
 //! Kernels around matrix products, made of a number: types, layouts in memory, tiles, loops, what is done to operands and sums, sizes and schedules.
 //!
-//! All values are small integers, so that every sum is exact in every order: whatever a schedule does to a kernel, its result may not change by a bit.
+//! All values are small integers, or what tf32 rounds to those, so that every sum is exact in every order: whatever a schedule does to a kernel, its result may not change
+//! by a bit.
 
 use std::fmt::Write;
 
@@ -89,6 +90,8 @@ struct Maker {
     elem: (ScalarType, &'static str),
     sum: &'static str,
     out: (ScalarType, &'static str),
+    /// What operands are multiples of: in tf32 a little less than 1, which is 1 when it is rounded and less when it is cut off.
+    unit: f64,
     params: Vec<String>,
     args: Vec<OwnedArg>,
     written: Vec<usize>,
@@ -119,7 +122,8 @@ pub fn case(number: u64) -> Case {
         _ => random.pick(&[(ScalarType::F32, "f32"), (ScalarType::F16, "f16"), (ScalarType::BF16, "bf16")]),
     };
     let sum = if ty == ScalarType::I8 { "i32" } else { "f32" };
-    let maker = Maker { random, elem, sum, out, params: vec![], args: vec![], written: vec![], lines: String::new() };
+    let unit = if precision == "tf32" { 1.0 - 2f64.powi(-13) } else { 1.0 };
+    let maker = Maker { random, elem, sum, out, unit, params: vec![], args: vec![], written: vec![], lines: String::new() };
     maker.make(if precision == "tf32" { ", precision = tf32" } else { "" }, precision == "f32")
 }
 
@@ -262,7 +266,8 @@ impl Maker {
             extents.insert(0, extent);
             index.insert(0, at.to_owned());
         }
-        self.argument(name, elem.0, elem.1, &names, |random, _| random.below(3) as f64 - 1.0, &extents);
+        let unit = self.unit;
+        self.argument(name, elem.0, elem.1, &names, |random, _| (random.below(3) as f64 - 1.0) * unit, &extents);
         let mut text = format!("{name}[{}]", index.join(", "));
         if self.random.once_in(12) {
             text = format!("{text}.or({})", if elem.0 == ScalarType::I8 { "1" } else { "1.0" });
