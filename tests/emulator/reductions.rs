@@ -65,6 +65,29 @@ fn gradients_of_weights_add_up_in_memory() {
     }
 }
 
+/// Nothing is added behind the end of a part, which is known at the launch alone.
+#[test]
+fn parts_of_a_tensor() {
+    let start = [0, 1, 71, 71, 205, 230];
+    for on in ORDERS.into_iter().chain(["emulator:sm_80", "cpu"]) {
+        let of = |by: i64| Tensor::<f32>::from_fn(&[230, 80], |i| (i as i64 % by) as f32).expect("a tensor");
+        let (x, mut y) = (of(101), of(37));
+        let starts = Tensor::from_vec(start.to_vec(), &[6]).expect("a tensor");
+        let longest = 134;
+        kernel("grouped")
+            .on(&device(on))
+            .arg(&x)
+            .arg(&starts)
+            .arg(&mut y)
+            .arg(longest)
+            .run()
+            .unwrap_or_else(|e| panic!("{on}: {e}"));
+        for (i, found) in y.to_vec().expect("values").into_iter().enumerate() {
+            assert_eq!(found, (i % 37 + 2 * (i % 101)) as f32, "{on} [{}, {}]", i / 80, i % 80);
+        }
+    }
+}
+
 /// Sums of products, each with the sum of the terms' sizes.
 struct Sums(Vec<[f64; 2]>);
 

@@ -33,6 +33,14 @@ fn sums_leave_by_the_engine() {
     }
 }
 
+/// A part of a tensor has one dimension more.
+#[test]
+fn parts_are_boxes_too() {
+    let Some(sass) = disassemble("grouped", "sm_90a", &compiled(SOURCE, "grouped", &[], &[])) else { return };
+    let all = instructions(&sass);
+    assert_eq!((count(&all, "UTMAREDG.3D"), count(&all, " RED") + count(&all, " ATOM")), (1, 0), "{sass}");
+}
+
 /// A sweep that gives all of attention's gradients, dq by atomics: by the engine, and by threads where the scope asks for them.
 #[test]
 fn attention_gradients_in_one_sweep() {

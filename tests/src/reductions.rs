@@ -2,6 +2,8 @@
 
 /// `gradient`: dw += trans(x) dy, a part of the rows in each program of the last axis.
 ///
+/// `grouped`: y += 2 x, a part of the rows for each program of the last axis, with tiles that end in the next part.
+///
 /// `backward`: attention's gradients in one sweep, a block of keys a program: dk and dv are its own, dq is added up by all of them.
 pub const SOURCE: &str = "
 const LOG2E: f32 = 1.4426950408889634;
@@ -16,6 +18,16 @@ kernel gradient<T: float, const BM: int = 64, const BN: int = 64, const BK: int 
         acc = dot(trans(x[r..+BK, m..+BM]), dy[r..+BK, n..+BN], acc);
     }
     atomic_add(dw[m..+BM, n..+BN], acc as T);
+}
+
+#[schedule(warps = 4)]
+kernel grouped(x: tensor<f32, [R, N]>, start: tensor<i32, [G + 1]>, y: mut tensor<f32, [R, N]>, longest: i32)
+    grid [cdiv(longest, 64), cdiv(N, 32), G]
+{
+    let (m, n, g) = (program_id(0) * 64, program_id(1) * 32, program_id(2));
+    let (xs, ys) = (x[start[g]..start[g + 1], :], y[start[g]..start[g + 1], :]);
+    if m >= xs.dim(0) { return; }
+    atomic_add(ys[m..+64, n..+32], xs[m..+64, n..+32] * 2.0);
 }
 
 #[schedule(warps = 4, stages = 2)]

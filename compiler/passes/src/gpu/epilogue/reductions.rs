@@ -13,7 +13,7 @@
 //! ```
 
 use cranelift_entity::EntitySet;
-use kiln_ir::layout::{Swizzle, shared_rows};
+use kiln_ir::layout::boxed;
 use kiln_ir::ops::{MemOrder, MemScope};
 use kiln_ir::{Function, InstData, LayoutId, Value};
 
@@ -58,7 +58,7 @@ fn of_atomic(func: &Function, facts: &Facts, access: &Access, used: &EntitySet<V
         Some(sum) => (sum, None),
         // In a loop, warps would wait for each other in every trip.
         None if looped => return None,
-        None => boxed(func, value)?,
+        None => in_boxes(func, value)?,
     };
     let ty = func.ty(value);
     let map = store_map(func, place, staged.map_or(ty, |layout| ty.with_layout(Some(layout))))?;
@@ -66,7 +66,7 @@ fn of_atomic(func: &Function, facts: &Facts, access: &Access, used: &EntitySet<V
 }
 
 /// The tile in any layout, and the one in shared memory that the engine takes it from.
-fn boxed(func: &Function, value: Value) -> Option<(Value, Option<LayoutId>)> {
+fn in_boxes(func: &Function, value: Value) -> Option<(Value, Option<LayoutId>)> {
     let in_registers = |&v: &Value| func.ty(v).layout().is_some_and(|id| !id.layout().is_shared());
     let from = [before_conversion(func, value), Some(value)].into_iter().flatten().find(in_registers)?;
     let ty = func.ty(value);
@@ -76,7 +76,5 @@ fn boxed(func: &Function, value: Value) -> Option<(Value, Option<LayoutId>)> {
     if !fits || rows * columns < FEWEST * 32 * warps_of(func) {
         return None;
     }
-    let swizzles = [Swizzle::B128, Swizzle::B64, Swizzle::B32];
-    let layout = swizzles.into_iter().find_map(|swizzle| shared_rows([rows, columns], bytes, swizzle))?;
-    Some((from, Some(layout.intern())))
+    Some((from, Some(boxed([rows, columns], 1, bytes).intern())))
 }
