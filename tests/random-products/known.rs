@@ -85,3 +85,28 @@ pub fn slots_of_one_program() -> Case {
         "eager",
     )
 }
+
+/// An operand of bytes that a product of warpgroups and one of warps read: it lay as the latter like it, in a swizzle that warpgroups do not know.
+pub fn one_operand_for_warps_and_warpgroups() -> Case {
+    case(
+        "kernel k(a: tensor<i8, [M, K]>, b: tensor<i8, [N, K]>, b2: tensor<i8, [K, N]>, c: mut tensor<i32, [M, N]>) grid [cdiv(M, 64), cdiv(N, 128)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 128);
+    let mut acc = zeros::<i32>([64, 128]);
+    let mut gate = zeros::<i32>([64, 128]);
+    for k in (0..K).step_by(32) {
+        acc = dot(a[m..+64, k..+32], trans(b[n..+128, k..+32]), acc);
+        gate = dot(a[m..+64, k..+32], b2[k..+32, n..+128], gate);
+    }
+    c[m..+64, n..+128] = acc + max(gate, 0);
+}
+",
+        &[
+            (ScalarType::I8, &[200, 167], 0),
+            (ScalarType::I8, &[112, 167], 0),
+            (ScalarType::I8, &[167, 112], 8),
+            (ScalarType::I32, &[200, 112], 0),
+        ],
+        &[("warps", &[4]), ("stages", &[1])],
+        "lazy-random=483",
+    )
+}

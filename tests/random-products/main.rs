@@ -137,3 +137,8 @@ fn rings_of_products_under_way() {
 fn slots_of_one_program() {
     right(known::slots_of_one_program);
 }
+
+#[test]
+fn one_operand_for_warps_and_warpgroups() {
+    right(known::one_operand_for_warps_and_warpgroups);
+}

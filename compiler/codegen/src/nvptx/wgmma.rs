@@ -6,7 +6,7 @@
 //! strides and swizzle) is added up once; a slot of a ring and a step along k each cost one addition. The start address passes through
 //! inline PTX, so that LLVM cannot turn those additions into something else.
 
-use kiln_ir::layout::{Coords, Hw, Layout};
+use kiln_ir::layout::{Coords, Hw, Layout, Swizzle};
 use kiln_ir::{Block, Function, Inst, InstData, ScalarType, Value};
 use kiln_passes::gpu::{MmaDot, MmaKind, is_rounded};
 use rustc_hash::FxHashMap;
@@ -190,13 +190,17 @@ impl Emitter<'_> {
         let fast = if transposed { across } else { 1 - across };
         let runs = (0..unit.bits(Hw::Offset)).take_while(|&bit| unit.basis(Hw::Offset, bit) == along(fast, 1 << bit));
         let span = 1 << runs.count();
+        let bytes = ty.elem().bytes();
+        if !is_swizzled(layout, 1 - fast, span * bytes, bytes) {
+            return Err(internal(format!("operand {layout} of a warpgroup is in no swizzle that it knows")));
+        }
         // Only the warpgroup's number counts: its warps and lanes work on one operand.
         let threads: ThreadCoords = thread_coords(dot.acc.unit())
             .into_iter()
             .enumerate()
             .map(|(bit, coords)| if bit < 7 { smallvec![0; 2] } else { along(across, coords[across]) })
             .collect();
-        Ok(Matrix { value, layout, across, bytes: ty.elem().bytes(), transposed, span, threads })
+        Ok(Matrix { value, layout, across, bytes, transposed, span, threads })
     }
 
     /// A descriptor that starts where one does that was made at the head of the kernel; `here` has those of the product so far.
@@ -314,6 +318,18 @@ impl Matrix {
         let stride = ATOM * row;
         Ok(mode << 62 | u64::from(stride / 16) << 32 | u64::from(leading / 16) << 16)
     }
+}
+
+/// Whether rows of `row` bytes, one behind the other along dimension `slow`, are swizzled as the hardware does.
+fn is_swizzled(layout: &Layout, slow: usize, row: u32, bytes: u32) -> bool {
+    let Some(swizzle) = [Swizzle::B128, Swizzle::B64, Swizzle::B32].into_iter().find(|swizzle| swizzle.span() == row) else {
+        return false;
+    };
+    let rows = (0..4).map(|bit| 1 << bit).take_while(|&rows| rows < layout.physical()[slow]);
+    rows.into_iter().all(|number| {
+        let at = layout.offset(&along(slow, number)).map(|offset| u64::from(offset * bytes));
+        at == Some(swizzle.apply(u64::from(number * row)))
+    })
 }
 
 /// The innermost loops with products.

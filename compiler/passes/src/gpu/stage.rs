@@ -105,7 +105,7 @@ fn ring_layout(
     let mut turned = false;
     // Values that hold the tile, and whether its axes are exchanged in them.
     let mut todo: Vec<(Value, bool)> = vec![(result, false)];
-    let (mut fed, mut for_groups) = (0, true);
+    let (mut fed, mut for_groups, mut any_groups) = (0, true, false);
     while let Some((value, exchanged)) = todo.pop() {
         for &(user, number) in &uses.0[value] {
             match (&func.insts[user], &dots[user]) {
@@ -117,6 +117,7 @@ fn ring_layout(
                 (InstData::Dot { .. } | InstData::DotStart { .. }, Some(dot)) if number < 2 => {
                     fed += 1;
                     for_groups &= dot.of_groups;
+                    any_groups |= dot.of_groups;
                     let physical = if number == 0 { dot.a.physical() } else { dot.b.physical() };
                     for axis in 0..2 {
                         room[axis ^ usize::from(exchanged)] = room[axis ^ usize::from(exchanged)].max(physical[axis]);
@@ -130,7 +131,8 @@ fn ring_layout(
         return None;
     }
     let access = access_of(func, facts, load)?;
-    let arrange = if for_groups { boxed } else { staged };
+    // Warps read whatever there is, warpgroups the hardware's own swizzle alone.
+    let arrange = if any_groups { boxed } else { staged };
     let layout = arrange(room, access.axis, ty.elem().bytes());
     // Repetitions are numbered by dimension: exchanged axes would number those of two dimensions anew.
     let repeats = layout.reps().iter().filter(|&&r| r > 1).count();
