@@ -8,14 +8,16 @@
 //! With `ping_pong` the warpgroups of a program take turns: one starts the products of a trip, then another one does, while the first one computes its weights. Left to themselves they may all
 //! compute at the same time, and all multiply at the same time.
 //!
-//! In other loops with several products, and in those that have not the registers or slots for another trip's, the order within a trip changes ([`reorder`]).
+//! Where threads add up what a single product gives, two sums take turns ([`alternate`]). In other loops with several products, and in those that have not the registers or slots for another trip's, the order within a trip changes ([`reorder`]).
 
+mod alternate;
 mod reorder;
 mod rotate;
 
 use kiln_ir::{Block, Function, Inst, InstData, SrcLoc, Value};
 use rustc_hash::FxHashSet;
 
+use self::alternate::Alternation;
 use self::rotate::Rotation;
 use super::warps_of;
 use crate::manager::{PassContext, PassFailure, PassResult};
@@ -54,12 +56,15 @@ fn block(func: &mut Function, at: Block) -> bool {
                 rotated = true;
                 rotation.rewrite(func, inst, &mut out);
             }
-            None => {
-                if let InstData::For { body, .. } = func.insts[inst] {
-                    reorder::run(func, body);
+            None => match Alternation::of(func, inst) {
+                Some(alternation) => alternation.rewrite(func, inst, &mut out),
+                None => {
+                    if let InstData::For { body, .. } = func.insts[inst] {
+                        reorder::run(func, body);
+                    }
+                    out.push(inst);
                 }
-                out.push(inst);
-            }
+            },
         }
     }
     func.blocks[at].insts = out;

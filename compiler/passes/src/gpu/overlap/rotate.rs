@@ -37,7 +37,7 @@ use super::{MOST_REGISTERS, count_products, hold, of_matrix, reads_any, reorder,
 use crate::clone::Cloner;
 
 /// Slots of a ring that both parts of a trip read: the trip's, the next one's, and one that is filled meanwhile.
-const SLOTS: u32 = 3;
+pub(super) const SLOTS: u32 = 3;
 
 /// The part of a trip that an instruction belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -462,7 +462,7 @@ fn registers(func: &Function, body: Block, firsts: &[(Inst, Inst)], seconds: &[S
 }
 
 /// Copies instructions, whose operands `map` renames.
-fn copy(func: &mut Function, map: &mut FxHashMap<Value, Value>, insts: &[Inst], out: &mut Vec<Inst>) {
+pub(super) fn copy(func: &mut Function, map: &mut FxHashMap<Value, Value>, insts: &[Inst], out: &mut Vec<Inst>) {
     let mut cloner = Cloner { src: None, dst: func, map: std::mem::take(map) };
     out.extend(insts.iter().map(|&inst| cloner.inst(inst)));
     *map = cloner.map;
