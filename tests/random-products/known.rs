@@ -110,3 +110,41 @@ pub fn one_operand_for_warps_and_warpgroups() -> Case {
         "lazy-random=483",
     )
 }
+
+/// Products of 8-bit floats in a loop in a loop: the roles' outer loops were played to different ends, since the one inside stands behind a branch for one of them.
+pub fn loops_behind_branches() -> Case {
+    case(
+        "kernel k(a: tensor<f8e4m3, [E, M, K]>, b: tensor<f8e4m3, [E, N, K]>, c: mut tensor<f32, [M, N]>) grid [cdiv(M, 64), cdiv(N, 96)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 96);
+    let mut acc = zeros::<f32>([64, 96]);
+    for e in 0..E {
+        for k in (0..min(K, m + 64)).step_by(64) {
+            acc = dot(a[e, m..+64, k..+64], trans(b[e, n..+96, k..+64]), acc);
+        }
+    }
+    c[m..+64, n..+96] = acc;
+}
+",
+        &[(ScalarType::F8E4M3, &[3, 131, 176], 0), (ScalarType::F8E4M3, &[3, 200, 176], 0), (ScalarType::F32, &[131, 200], 0)],
+        &[("warps", &[4]), ("stages", &[4])],
+        "random=580",
+    )
+}
+
+/// A loop of single steps over products of 8-bit floats, two trips at a time for one role: longer than what is played of it.
+pub fn loops_of_single_steps() -> Case {
+    case(
+        "kernel k(a: tensor<f8e4m3, [E, M, K]>, b: tensor<f8e4m3, [E, N, K]>, c: mut tensor<f32, [M, N]>) grid [cdiv(M, 64), cdiv(N, 64)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 64);
+    let mut acc = zeros::<f32>([64, 64]);
+    for e in 0..E {
+        acc = dot(a[e, m..+64, 0..+64], trans(b[e, n..+64, 0..+64]), acc);
+    }
+    c[m..+64, n..+64] = acc;
+}
+",
+        &[(ScalarType::F8E4M3, &[7, 96, 64], 0), (ScalarType::F8E4M3, &[7, 80, 64], 0), (ScalarType::F32, &[96, 80], 0)],
+        &[("warps", &[4]), ("stages", &[3])],
+        "lazy-random=3",
+    )
+}

@@ -142,3 +142,13 @@ fn slots_of_one_program() {
 fn one_operand_for_warps_and_warpgroups() {
     right(known::one_operand_for_warps_and_warpgroups);
 }
+
+#[test]
+fn loops_behind_branches() {
+    right(known::loops_behind_branches);
+}
+
+#[test]
+fn loops_of_single_steps() {
+    right(known::loops_of_single_steps);
+}
