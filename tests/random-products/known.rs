@@ -148,3 +148,30 @@ pub fn loops_of_single_steps() -> Case {
         "lazy-random=3",
     )
 }
+
+/// Loops in a row, of products of warps and of warpgroups: the sum changed registers while the latter was under way.
+pub fn one_sum_of_warps_and_warpgroups() -> Case {
+    case(
+        "kernel k(a: tensor<i8, [M, K]>, b: tensor<i8, [K, N]>, a2: tensor<i8, [M, J]>, b2: tensor<i8, [N, J]>, c: mut tensor<i32, [M, N]>) grid [cdiv(M, 64), cdiv(N, 64)] {
+    let (m, n) = (program_id(0) * 64, program_id(1) * 64);
+    let mut acc = zeros::<i32>([64, 64]);
+    for k in (0..K).step_by(64) {
+        acc = dot(a[m..+64, k..+64], b[k..+64, n..+64], acc);
+    }
+    for j in (0..J).step_by(64) {
+        acc = dot(a2[m..+64, j..+64], trans(b2[n..+64, j..+64]), acc);
+    }
+    c[m..+64, n..+64] = acc;
+}
+",
+        &[
+            (ScalarType::I8, &[200, 256], 0),
+            (ScalarType::I8, &[256, 128], 0),
+            (ScalarType::I8, &[200, 192], 0),
+            (ScalarType::I8, &[128, 192], 0),
+            (ScalarType::I32, &[200, 128], 0),
+        ],
+        &[("warps", &[8]), ("stages", &[3]), ("cluster", &[1, 2])],
+        "lazy",
+    )
+}

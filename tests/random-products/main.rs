@@ -152,3 +152,8 @@ fn loops_behind_branches() {
 fn loops_of_single_steps() {
     right(known::loops_of_single_steps);
 }
+
+#[test]
+fn one_sum_of_warps_and_warpgroups() {
+    right(known::one_sum_of_warps_and_warpgroups);
+}

@@ -130,6 +130,8 @@ struct Plan {
     rank: Option<Value>,
     /// The warning that there are fewer slots than were asked for.
     fewer: Option<Remark>,
+    /// There are products of warps beside those of warpgroups.
+    of_warps: bool,
 }
 
 impl Plan {
@@ -171,7 +173,9 @@ impl Plan {
         for group in &mut groups {
             group.slots = group.slots.min(fitting);
         }
-        Some(Plan { groups, of_load, needed, shared, rank, fewer })
+        let mut of_warps = false;
+        func.walk(|_, inst| of_warps |= matches!(func.insts[inst], InstData::Dot { .. }));
+        Some(Plan { groups, of_load, needed, shared, rank, fewer, of_warps })
     }
 
     /// The warning for the largest loads of which there are fewer slots than were asked for, in words of a stage: what has as many slots.

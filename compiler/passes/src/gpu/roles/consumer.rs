@@ -229,6 +229,10 @@ fn flying(func: &Function, plan: &Plan, inst: Inst) -> Option<(Inst, Inst, usize
     let mut starts = Vec::new();
     products(func, body, &mut starts);
     let &[start] = starts.as_slice() else { return None };
+    // A product of warps may give the sum, or go on with it, in registers of its own: they would be exchanged while the sum is under way.
+    if plan.of_warps {
+        return None;
+    }
     let here = &func.blocks[body].insts;
     let InstData::DotStart { a, b, acc: Some(acc), .. } = func.insts[start] else { return None };
     let sum = func.result(start);
